@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"berth/helper/internal/engine"
+	"berth/helper/internal/policy"
+
+	"github.com/spf13/cobra"
+)
+
+// errDiffers is a container that runs, but not as it is configured.
+var errDiffers = errors.New("the container is not as berth.toml has it")
+
+func upCommand(config *string, with runner) *cobra.Command {
+	var recreate, dryRun bool
+	cmd := &cobra.Command{Use: "up", Short: "make the container match the configuration, and run", Args: cobra.NoArgs}
+	cmd.Flags().BoolVar(&recreate, "recreate", false, "make a container anew that differs; its sessions end")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the docker command that does the same, and do nothing")
+	run := with(func(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.Engine) error {
+		notes, err := prepare(p, filepath.Dir(*config))
+		for _, note := range notes {
+			cmd.PrintErrf("berth: %s\n", note)
+		}
+		if err != nil {
+			return err
+		}
+		return up(ctx, cmd, p.Container, e, recreate)
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !dryRun {
+			return run(cmd, args)
+		}
+		p, err := policy.Load(*config)
+		if err != nil {
+			return err
+		}
+		cmd.Println(quoted(engine.RunCommand(p.Container)))
+		return nil
+	}
+	return cmd
+}
+
+func up(ctx context.Context, cmd *cobra.Command, c policy.Container, e *engine.Engine, recreate bool) error {
+	state, err := e.Inspect(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, d := range state.Differences {
+		cmd.Printf("%s: %s: is %q, should be %q\n", c.Name, d.Key, d.Have, d.Want)
+	}
+	if state.Exists && len(state.Differences) > 0 && recreate {
+		if err := e.Remove(ctx, c.Name); err != nil {
+			return err
+		}
+		state = engine.State{}
+	}
+	switch {
+	case !state.Exists:
+		if err := e.Create(ctx, c); err != nil {
+			return err
+		}
+		cmd.Printf("%s is created and runs\n", c.Name)
+		return nil
+	case state.Status != "running":
+		if err := e.Start(ctx, c.Name); err != nil {
+			return err
+		}
+		cmd.Printf("%s was %s and runs\n", c.Name, state.Status)
+	default:
+		cmd.Printf("%s runs\n", c.Name)
+	}
+	if len(state.Differences) > 0 {
+		return errDiffers
+	}
+	return nil
+}
+
+func statusCommand(config *string, with runner) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{Use: "status", Short: "say how the engine, the container and its sessions are", Args: cobra.NoArgs}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	cmd.RunE = with(func(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.Engine) error {
+		state, err := e.Inspect(ctx, p.Container)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			encoder := json.NewEncoder(cmd.OutOrStdout())
+			encoder.SetIndent("", "  ")
+			return encoder.Encode(struct {
+				Container string `json:"container"`
+				engine.State
+			}{p.Container.Name, state})
+		}
+		status := state.Status
+		if !state.Exists {
+			status = "missing"
+		}
+		cmd.Printf("engine      %s at %s\ncontainer   %s, %s\nsessions    %d\nconfigured  in %s\n", state.Engine, p.Engine.Socket, p.Container.Name, status, state.Sessions, *config)
+		for _, d := range state.Differences {
+			cmd.Printf("differs     %s: is %q, should be %q\n", d.Key, d.Have, d.Want)
+		}
+		return nil
+	})
+	return cmd
+}
+
+// quoted joins argv so that a shell reads it back as it is.
+func quoted(argv []string) string {
+	words := make([]string, len(argv))
+	for i, word := range argv {
+		if word == "" || strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%") != "" {
+			word = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+		words[i] = word
+	}
+	return strings.Join(words, " ")
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"berth/helper/internal/policy"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+)
+
+// Difference is one setting of a container that is not as the policy has it.
+type Difference struct {
+	Key  string `json:"key"`
+	Have string `json:"have"`
+	Want string `json:"want"`
+}
+
+// State is what is known of the container.
+type State struct {
+	Exists      bool         `json:"exists"`
+	Status      string       `json:"status,omitempty"` // running, paused, exited, ... as the engine calls it
+	Differences []Difference `json:"differences,omitempty"`
+	Sessions    int          `json:"sessions"`
+	Engine      string       `json:"engine"` // version
+}
+
+// Inspect compares the container with the policy.
+func (e *Engine) Inspect(ctx context.Context, c policy.Container) (State, error) {
+	version, err := e.api.ServerVersion(ctx)
+	if err != nil {
+		return State{}, wrap("ask the engine", err)
+	}
+	state := State{Engine: version.Version}
+	have, err := e.api.ContainerInspect(ctx, c.Name)
+	if err != nil {
+		if err = wrap("inspect the container", err); errors.Is(err, ErrNoContainer) {
+			return state, nil
+		}
+		return state, err
+	}
+	state.Exists, state.Status = true, have.State.Status
+	if state.Differences, err = e.compare(ctx, c, have); err != nil {
+		return state, err
+	}
+	if have.State.Running {
+		state.Sessions, err = e.sessions(ctx, c.Name)
+	}
+	return state, err
+}
+
+func (e *Engine) compare(ctx context.Context, c policy.Container, have container.InspectResponse) ([]Difference, error) {
+	config, host, err := spec(c)
+	if err != nil {
+		return nil, err
+	}
+	image := "(missing) " + c.Image
+	if found, err := e.api.ImageInspect(ctx, c.Image); err == nil {
+		image = found.ID
+	}
+	var binds []mount.Mount
+	for _, m := range have.Mounts {
+		binds = append(binds, mount.Mount{Source: m.Source, Target: m.Destination, ReadOnly: !m.RW})
+	}
+	want := settings(config, host, host.Mounts, image)
+	var differences []Difference
+	for key, value := range settings(have.Config, have.HostConfig, binds, have.Image) {
+		if value != want[key] {
+			differences = append(differences, Difference{key, value, want[key]})
+		}
+	}
+	slices.SortFunc(differences, func(a, b Difference) int { return strings.Compare(a.Key, b.Key) })
+	return differences, nil
+}
+
+// sessions counts the guests by what the host's ps shows.
+func (e *Engine) sessions(ctx context.Context, name string) (int, error) {
+	top, err := e.api.ContainerTop(ctx, name, []string{"-eo", "pid,args"})
+	if err != nil {
+		return 0, wrap("list the container's processes", err)
+	}
+	n := 0
+	for _, process := range top.Processes {
+		if strings.HasPrefix(process[len(process)-1], policy.GuestDir+"/berth-enter session ") {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// Create makes and starts the policy's container.
+func (e *Engine) Create(ctx context.Context, c policy.Container) error {
+	config, host, err := spec(c)
+	if err != nil {
+		return err
+	}
+	created, err := e.api.ContainerCreate(ctx, config, host, nil, nil, c.Name)
+	if err != nil {
+		return wrap("create the container", err)
+	}
+	if err := e.api.ContainerStart(ctx, created.ID, container.StartOptions{}); err != nil {
+		// What cannot be started is not left to be healed by a login.
+		return errors.Join(wrap("start the container", err), e.Remove(ctx, created.ID))
+	}
+	return nil
+}
+
+// Start makes an existing container run, as it is.
+func (e *Engine) Start(ctx context.Context, name string) error { return e.heal(ctx, name) }
+
+// Remove ends and removes a container; that there is none is no error.
+func (e *Engine) Remove(ctx context.Context, name string) error {
+	grace := stopTimeout
+	if err := e.api.ContainerStop(ctx, name, container.StopOptions{Timeout: &grace}); err != nil {
+		if err := wrap("stop the container", err); errors.Is(err, ErrNoContainer) {
+			return nil
+		}
+	}
+	if err := e.api.ContainerRemove(ctx, name, container.RemoveOptions{Force: true}); err != nil {
+		if err := wrap("remove the container", err); !errors.Is(err, ErrNoContainer) {
+			return err
+		}
+	}
+	return nil
+}
+
+// RunCommand is the `docker run` that makes the same container.
+func RunCommand(c policy.Container) []string {
+	argv := []string{"docker", "run", "--detach", "--init", "--name", c.Name, "--hostname", c.HostName(), "--user", "0:0", "--workdir", "/",
+		"--network", c.Network, "--restart", c.Restart, "--cap-drop", "ALL"}
+	for _, capability := range c.Capabilities {
+		argv = append(argv, "--cap-add", capability)
+	}
+	argv = append(argv, "--security-opt", "no-new-privileges")
+	if c.Seccomp != "default" {
+		argv = append(argv, "--security-opt", "seccomp="+c.Seccomp)
+	}
+	if c.ReadOnly {
+		argv = append(argv, "--read-only")
+	}
+	for _, path := range c.TmpfsPaths() {
+		argv = append(argv, "--tmpfs", path+":"+c.Tmpfs[path])
+	}
+	for _, m := range mounts(c) {
+		value := fmt.Sprintf("type=bind,source=%s,target=%s", m.Source, m.Target)
+		if m.ReadOnly {
+			value += ",readonly"
+		}
+		argv = append(argv, "--mount", value)
+	}
+	argv = append(argv, "--pids-limit", fmt.Sprint(c.PidsLimit))
+	if c.Memory > 0 {
+		argv = append(argv, "--memory", fmt.Sprint(c.Memory), "--memory-swap", fmt.Sprint(c.Memory))
+	}
+	return append(argv, "--ulimit", fmt.Sprintf("nofile=%d:%d", c.NoFile.Soft, c.NoFile.Hard), "--stop-signal", "SIGTERM", "--stop-timeout", fmt.Sprint(stopTimeout),
+		"--no-healthcheck", "--entrypoint", policy.GuestDir+"/berth-enter", c.Image, "idle")
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Process: berth-enter. As: container root when become is called, the user
+// when it returns.
+
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"berth/helper/internal/lifeline"
+
+	"golang.org/x/sys/unix"
+)
+
+// become turns this process, every thread of it, into the user that the kernel
+// reported, and proves that there is no way back.
+//
+// ORDER MATTERS: groups need root's right to be set, the uid takes it away.
+// Guarded by TestSessionHoldsNoPrivilege (sshd/e2e).
+func become(peer lifeline.Peer) error {
+	groups := make([]int, len(peer.Groups))
+	for i, gid := range peer.Groups {
+		groups[i] = int(gid)
+	}
+	if err := syscall.Setgroups(groups); err != nil {
+		return fmt.Errorf("setgroups: %w", err)
+	}
+	if err := syscall.Setresgid(int(peer.GID), int(peer.GID), int(peer.GID)); err != nil {
+		return fmt.Errorf("setresgid %d: %w", peer.GID, err)
+	}
+	if err := syscall.Setresuid(int(peer.UID), int(peer.UID), int(peer.UID)); err != nil {
+		return fmt.Errorf("setresuid %d: %w", peer.UID, err)
+	}
+	// Credentials are a thread's own in Linux; a static Go program can set
+	// them in all (syscall.AllThreadsSyscall).
+	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); errno != 0 {
+		return fmt.Errorf("no_new_privs: %w", errno)
+	}
+	// Whatever fs.suid_dumpable says: she must not reach into this process, which
+	// holds the lifeline, by ptrace(2) or /proc.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("undumpable: %w", err)
+	}
+	return verify(peer)
+}
+
+// verify tries to take the privilege back (openssh uidswap.c does the same).
+func verify(peer lifeline.Peer) error {
+	ruid, euid, suid := unix.Getresuid()
+	rgid, egid, sgid := unix.Getresgid()
+	uid, gid := int(peer.UID), int(peer.GID)
+	if ruid != uid || euid != uid || suid != uid || rgid != gid || egid != gid || sgid != gid {
+		return errors.New("ids were not set")
+	}
+	if syscall.Setuid(0) == nil || syscall.Setgid(0) == nil {
+		return errors.New("root came back")
+	}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &data[0]); err != nil {
+		return fmt.Errorf("capget: %w", err)
+	}
+	for _, d := range data {
+		if d.Effective|d.Permitted != 0 {
+			return errors.New("capabilities were left")
+		}
+	}
+	return nil
+}

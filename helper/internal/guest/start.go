@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Process: berth-enter. As: the user. Everything here reads what she chose.
+
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"berth/helper/internal/lifeline"
+	"berth/helper/internal/terminal"
+
+	"golang.org/x/sys/unix"
+)
+
+// running is a session whose program has been started.
+type running struct {
+	pid    int
+	linger bool
+}
+
+// start runs what the request asks for and tells the other end.
+func start(line *lifeline.Conn, request lifeline.StartRequest, home, shell string) (*running, error) {
+	path, argv, err := program(request, shell)
+	if err != nil {
+		return nil, err
+	}
+	files, master, tty, err := stdio(line, request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+		if master != nil {
+			master.Close()
+		}
+	}()
+	env := append(request.Env, "SHELL="+shell)
+	if tty != "" {
+		env = append(env, "SSH_TTY="+tty)
+	}
+	dir := home
+	if err := unix.Access(home, unix.X_OK); err != nil {
+		dir = "/"
+		fmt.Fprintf(files[2], "Could not change directory to %s: %v\n", home, err)
+	}
+	// A subreaper inherits whatever a daemon leaves behind (PR_SET_CHILD_SUBREAPER,
+	// prctl(2)): nothing of the session escapes from under it.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("subreaper: %w", err)
+	}
+	// Children get these by inheritance. A limit that is above the container's
+	// own is the container's.
+	unix.Umask(int(request.Umask))
+	applyLimits(request.Limits)
+	attr := &syscall.ProcAttr{
+		Dir: dir, Env: env,
+		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd()},
+		// The first process of a session of its own, as under sshd. It dies
+		// with this one (the main thread, which main has locked).
+		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: tty != "", Ctty: 0, Pdeathsig: syscall.SIGKILL},
+	}
+	pid, err := syscall.ForkExec(path, argv, attr)
+	if err != nil {
+		status := 126
+		if errors.Is(err, unix.ENOENT) {
+			status = 127
+		}
+		return nil, &refused{status, path + ": " + err.Error(), err}
+	}
+	var fds []int
+	if master != nil {
+		fds = append(fds, int(master.Fd()))
+	}
+	if err := line.Send(lifeline.Started, lifeline.Pack([]lifeline.Field{{Key: "tty", Value: tty}}), fds...); err != nil {
+		_ = unix.Kill(pid, unix.SIGKILL)
+		return nil, err
+	}
+	return &running{pid: pid, linger: request.Linger}, line.SetDeadline(time.Time{})
+}
+
+// program returns what to execute for a request, and its argv.
+func program(request lifeline.StartRequest, shell string) (path string, argv []string, err error) {
+	if request.Run == lifeline.RunSFTP {
+		server := firstProgram(request.SFTP)
+		if server == "" {
+			return "", nil, &refused{127, "there is no sftp server in this container", fmt.Errorf("none of %q", request.SFTP)}
+		}
+		return server, []string{server}, nil
+	}
+	if shell == "" {
+		return "", nil, &refused{127, "there is no shell in this container", errors.New("no candidate is executable")}
+	}
+	name := filepath.Base(shell)
+	switch request.Run {
+	case lifeline.RunShell:
+		return shell, []string{"-" + name}, nil // a login shell (login(1))
+	case lifeline.RunCommand:
+		return shell, []string{name, "-c", request.Command}, nil
+	}
+	return "", nil, fmt.Errorf("start: cannot run %q", request.Run)
+}
+
+// stdio returns the program's three files: those that came along, or a new
+// pty's tty, then with its master and its name.
+func stdio(line *lifeline.Conn, request lifeline.StartRequest) (files []*os.File, master *os.File, tty string, err error) {
+	if !request.TTY {
+		fds := line.TakeFDs()
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "stdio"))
+		}
+		if len(fds) != 3 {
+			return nil, nil, "", fmt.Errorf("start: %d descriptors came, not 3", len(fds))
+		}
+		return files, nil, "", nil
+	}
+	master, slave, tty, err := terminal.OpenPTY()
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("pty: %w", err)
+	}
+	// Modes and size are set before anything runs in it.
+	if err := errors.Join(
+		terminal.SetModes(int(slave.Fd()), request.Termios),
+		terminal.SetSize(int(slave.Fd()), terminal.Size{Row: request.Rows, Col: request.Cols, Xpixel: request.XPixels, Ypixel: request.YPixels}),
+	); err != nil {
+		return nil, nil, "", fmt.Errorf("pty: %w", err)
+	}
+	return []*os.File{slave, slave, slave}, master, tty, nil
+}
+
+// applyLimits takes over the host session's limits (pam_limits set them there)
+// as far as the container's own allow.
+func applyLimits(limits []lifeline.Limit) {
+	for _, l := range limits {
+		var own unix.Rlimit
+		if unix.Getrlimit(l.Resource, &own) != nil {
+			continue
+		}
+		hard := min(l.Hard, own.Max)
+		_ = syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: min(l.Soft, hard), Max: hard})
+	}
+}

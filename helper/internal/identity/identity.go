@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package identity says who runs this process: the ids by the kernel, their
+// names by NSS (files, LDAP, SSSD, systemd-userdb). Arguments and environment
+// have no say.
+package identity
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+)
+
+// ErrUnknown is a uid that no account has.
+var ErrUnknown = errors.New("no such account")
+
+// Account is the process's user. Groups holds every gid of the process, the
+// primary one included, with its name where NSS knows one.
+type Account struct {
+	UID    uint32
+	GID    uint32
+	Name   string
+	Gecos  string
+	Home   string
+	Shell  string
+	Groups map[uint32]string
+}
+
+// Current looks up the account of getuid(2) and names the process's groups.
+func Current() (Account, error) {
+	account, err := lookup(uint32(os.Getuid()))
+	if err != nil {
+		return account, err
+	}
+	// The process's own gids, not the account's: they are what the kernel
+	// checks, and what the other end of the lifeline will be told.
+	account.GID = uint32(os.Getgid())
+	gids, err := os.Getgroups()
+	if err != nil {
+		return account, fmt.Errorf("getgroups: %w", err)
+	}
+	account.Groups = map[uint32]string{}
+	for _, gid := range append(gids, int(account.GID)) {
+		account.Groups[uint32(gid)] = groupName(uint32(gid))
+	}
+	return account, nil
+}
+
+// Has reports whether the account is in group gid.
+func (a Account) Has(gid uint32) bool { _, in := a.Groups[gid]; return in }
+
+// GIDs lists the account's groups in ascending order.
+func (a Account) GIDs() []uint32 {
+	gids := make([]uint32, 0, len(a.Groups))
+	for gid := range a.Groups {
+		gids = append(gids, gid)
+	}
+	slices.Sort(gids)
+	return gids
+}
+
+// Rule says which accounts may log in.
+type Rule struct {
+	UIDMin, UIDMax uint32
+	EngineGroup    uint32 // members of it hold root on the host
+}
+
+// Ids between these are no person's: systemd's dynamic users and nobody
+// (https://systemd.io/UIDS-GIDS, 16-bit overflow included).
+const (
+	dynamicMin = 61184
+	dynamicMax = 65535
+)
+
+// Check returns why account must not log in, or nil. The text is for the
+// person at the terminal.
+func (r Rule) Check(a Account) error {
+	switch {
+	case a.UID == 0:
+		return errors.New("root does not log in through this gateway")
+	case a.UID < r.UIDMin, a.UID > r.UIDMax, a.UID >= dynamicMin && a.UID <= dynamicMax:
+		return fmt.Errorf("the account %s (uid %d) is not one of this gateway's users", a.Name, a.UID)
+	case a.Has(0):
+		return fmt.Errorf("the account %s is in the group of root", a.Name)
+	case a.Has(r.EngineGroup):
+		return fmt.Errorf("the account %s is in the container engine's group, which is as good as root", a.Name)
+	}
+	return nil
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifeline
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Names is the body of an Identity frame. It names the ids that the kernel
+// reported for the peer, and says nothing about which ids those are.
+type Names struct {
+	User   string
+	Gecos  string
+	Home   string
+	Shells []string          // candidates, best first
+	Groups map[uint32]string // name by gid
+}
+
+// Pack encodes n.
+func (n Names) Pack() []byte {
+	fields := []Field{{"user", n.User}, {"gecos", n.Gecos}, {"home", n.Home}}
+	for _, shell := range n.Shells {
+		fields = append(fields, Field{"shell", shell})
+	}
+	for gid, name := range n.Groups {
+		fields = append(fields, Field{"group", strconv.FormatUint(uint64(gid), 10) + ":" + name})
+	}
+	return Pack(fields)
+}
+
+// UnpackNames decodes an Identity body. The names in it are not checked yet.
+func UnpackNames(body []byte) (Names, error) {
+	fields, err := Unpack(body)
+	if err != nil {
+		return Names{}, fmt.Errorf("identity: %w", err)
+	}
+	names := Names{Groups: map[uint32]string{}}
+	for _, f := range fields {
+		switch f.Key {
+		case "user":
+			names.User = f.Value
+		case "gecos":
+			names.Gecos = f.Value
+		case "home":
+			names.Home = f.Value
+		case "shell":
+			names.Shells = append(names.Shells, f.Value)
+		case "group":
+			id, name, _ := strings.Cut(f.Value, ":")
+			gid, err := strconv.ParseUint(id, 10, 32)
+			if err != nil {
+				return Names{}, fmt.Errorf("identity: group id: %w", ErrMalformed)
+			}
+			names.Groups[uint32(gid)] = name
+		default:
+			return Names{}, fmt.Errorf("identity: unknown field: %w", ErrMalformed)
+		}
+	}
+	return names, nil
+}
+
+// Limit is one resource limit as setrlimit(2) takes it.
+type Limit struct {
+	Resource   int
+	Soft, Hard uint64
+}
+
+// What a Start frame asks to be run.
+const (
+	RunShell   = "shell"   // the user's shell as a login shell
+	RunCommand = "command" // her shell with -c Command
+	RunSFTP    = "sftp"    // the first of SFTP that exists
+)
+
+// StartRequest is the body of a Start frame.
+type StartRequest struct {
+	Run     string
+	Command string
+	SFTP    []string // candidates for the sftp server, best first
+	Env     []string // NAME=value, complete
+	Umask   uint32
+	Limits  []Limit
+	Linger  bool
+	TTY     bool
+	Termios []byte // struct termios as the kernel has it; empty: the pty's defaults
+	Rows    uint16
+	Cols    uint16
+	XPixels uint16
+	YPixels uint16
+}
+
+// Pack encodes r.
+func (r StartRequest) Pack() []byte {
+	fields := []Field{
+		{"run", r.Run}, {"command", r.Command}, {"umask", strconv.FormatUint(uint64(r.Umask), 8)},
+		{"linger", strconv.FormatBool(r.Linger)}, {"tty", strconv.FormatBool(r.TTY)},
+		{"termios", hex.EncodeToString(r.Termios)},
+		{"size", fmt.Sprintf("%d %d %d %d", r.Rows, r.Cols, r.XPixels, r.YPixels)},
+	}
+	for _, path := range r.SFTP {
+		fields = append(fields, Field{"sftp", path})
+	}
+	for _, env := range r.Env {
+		fields = append(fields, Field{"env", env})
+	}
+	for _, l := range r.Limits {
+		fields = append(fields, Field{"limit", fmt.Sprintf("%d %d %d", l.Resource, l.Soft, l.Hard)})
+	}
+	return Pack(fields)
+}
+
+// UnpackStart decodes a Start body.
+func UnpackStart(body []byte) (StartRequest, error) {
+	var r StartRequest
+	fields, err := Unpack(body)
+	if err != nil {
+		return r, fmt.Errorf("start: %w", err)
+	}
+	for _, f := range fields {
+		var err error
+		switch f.Key {
+		case "run":
+			r.Run = f.Value
+		case "command":
+			r.Command = f.Value
+		case "sftp":
+			r.SFTP = append(r.SFTP, f.Value)
+		case "env":
+			r.Env = append(r.Env, f.Value)
+		case "umask":
+			var mask uint64
+			mask, err = strconv.ParseUint(f.Value, 8, 9)
+			r.Umask = uint32(mask)
+		case "linger":
+			r.Linger, err = strconv.ParseBool(f.Value)
+		case "tty":
+			r.TTY, err = strconv.ParseBool(f.Value)
+		case "termios":
+			r.Termios, err = hex.DecodeString(f.Value)
+		case "size":
+			_, err = fmt.Sscanf(f.Value, "%d %d %d %d", &r.Rows, &r.Cols, &r.XPixels, &r.YPixels)
+		case "limit":
+			var l Limit
+			_, err = fmt.Sscanf(f.Value, "%d %d %d", &l.Resource, &l.Soft, &l.Hard)
+			r.Limits = append(r.Limits, l)
+		default:
+			err = ErrMalformed
+		}
+		if err != nil {
+			return r, fmt.Errorf("start: field %q: %w", f.Key, ErrMalformed)
+		}
+	}
+	return r, nil
+}
+
+// Ending is how the session's first process ended: by a status, or by a
+// signal (then Signal is not 0).
+type Ending struct {
+	Status int
+	Signal int
+}
+
+// Pack encodes e.
+func (e Ending) Pack() []byte {
+	return Pack([]Field{{"status", strconv.Itoa(e.Status)}, {"signal", strconv.Itoa(e.Signal)}})
+}
+
+// UnpackEnding decodes an Exit body.
+func UnpackEnding(body []byte) (Ending, error) {
+	var e Ending
+	fields, err := Unpack(body)
+	if err != nil || len(fields) != 2 || fields[0].Key != "status" || fields[1].Key != "signal" {
+		return e, fmt.Errorf("exit: %w", ErrMalformed)
+	}
+	e.Status, err = strconv.Atoi(fields[0].Value)
+	if err == nil {
+		e.Signal, err = strconv.Atoi(fields[1].Value)
+	}
+	if err != nil || e.Status < 0 || e.Status > 255 || e.Signal < 0 || e.Signal > 64 {
+		return e, fmt.Errorf("exit: %w", ErrMalformed)
+	}
+	return e, nil
+}
+
+// Refusal is why the guest could not start what was asked for.
+type Refusal struct {
+	Status int    // the exit status the user gets: 126, 127 or 255
+	User   string // one line for her
+	Cause  string // the whole chain for the log
+}
+
+// Pack encodes r.
+func (r Refusal) Pack() []byte {
+	return Pack([]Field{{"status", strconv.Itoa(r.Status)}, {"user", r.User}, {"cause", r.Cause}})
+}
+
+// UnpackRefusal decodes a Failure body.
+func UnpackRefusal(body []byte) (Refusal, error) {
+	fields, err := Unpack(body)
+	if err != nil || len(fields) != 3 {
+		return Refusal{}, fmt.Errorf("failure: %w", ErrMalformed)
+	}
+	status, err := strconv.Atoi(fields[0].Value)
+	if err != nil || status < 1 || status > 255 {
+		return Refusal{}, fmt.Errorf("failure: %w", ErrMalformed)
+	}
+	return Refusal{Status: status, User: fields[1].Value, Cause: fields[2].Value}, nil
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"golang.org/x/sys/unix"
+)
+
+// Problem is one thing wrong with a configuration. It names the key and says
+// what is due, but holds no value: a misplaced value may be a secret.
+type Problem struct{ Key, Text string }
+
+// Problems is everything wrong with a configuration.
+type Problems struct {
+	Path string
+	List []Problem
+}
+
+func (p *Problems) Error() string {
+	lines := make([]string, 0, len(p.List))
+	for _, problem := range p.List {
+		if problem.Key == "" {
+			lines = append(lines, problem.Text)
+			continue
+		}
+		lines = append(lines, problem.Key+": "+problem.Text)
+	}
+	return p.Path + ": " + strings.Join(lines, "; ")
+}
+
+// largest is how long a configuration may be, in bytes.
+const largest = 1 << 20
+
+// Load reads the configuration at path, which root must own and nobody else may
+// write. Every failure is a *Problems.
+func Load(path string) (Policy, error) {
+	data, err := read(path)
+	if err != nil {
+		return Policy{}, &Problems{path, []Problem{{"", err.Error()}}}
+	}
+	p, err := Parse(data)
+	if problems := (*Problems)(nil); errors.As(err, &problems) {
+		problems.Path = path
+	}
+	return p, err
+}
+
+func read(path string) ([]byte, error) {
+	// NONBLOCK: a FIFO in its place must not hang a login.
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), path)
+	defer file.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("stat: %w", err)
+	}
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return nil, errors.New("is not a regular file")
+	case st.Uid != 0:
+		return nil, errors.New("does not belong to root")
+	case st.Mode&0o022 != 0:
+		return nil, errors.New("can be written by others than root")
+	case st.Size > largest:
+		return nil, errors.New("is too long")
+	}
+	return io.ReadAll(io.LimitReader(file, largest))
+}
+
+// Parse reads a configuration and lays it over the default. An error is a
+// *Problems that lists everything.
+func Parse(data []byte) (Policy, error) {
+	p := Default()
+	tree := map[string]any{}
+	problems := &Problems{Path: "berth.toml"}
+	if err := toml.Unmarshal(data, &tree); err != nil {
+		at := "is not TOML"
+		if syntax := (toml.ParseError{}); errors.As(err, &syntax) {
+			at = fmt.Sprintf("line %d is not TOML", syntax.Position.Line)
+		}
+		problems.List = []Problem{{"", at}}
+		return Policy{}, problems
+	}
+	apply(&p, tree, problems)
+	if len(problems.List) > 0 {
+		slices.SortFunc(problems.List, func(a, b Problem) int { return strings.Compare(a.Key, b.Key) })
+		return Policy{}, problems
+	}
+	return p, nil
+}
+
+// apply walks the two levels that a configuration has.
+func apply(p *Policy, tree map[string]any, problems *Problems) {
+	report := func(key, text string) { problems.List = append(problems.List, Problem{key, text}) }
+	for table, content := range tree {
+		known := keys[table]
+		if known == nil {
+			report(table, "is no table of berth.toml")
+			continue
+		}
+		entries, ok := content.(map[string]any)
+		if !ok {
+			report(table, "must be a table")
+			continue
+		}
+		for name, value := range entries {
+			key := table + "." + name
+			set := known[name]
+			if set == nil {
+				report(key, "is no key of berth.toml")
+			} else if err := set(p, value); err != nil {
+				report(key, err.Error())
+			}
+		}
+	}
+	if p.Users.UIDMin > p.Users.UIDMax {
+		report("users.uid_min", "is above users.uid_max")
+	}
+	if p.Container.NoFile.Soft > p.Container.NoFile.Hard {
+		report("container.nofile_soft", "is above container.nofile_hard")
+	}
+}
+
+func sorted(names iter.Seq[string]) []string { return slices.Sorted(names) }

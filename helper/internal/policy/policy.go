@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package policy is berth.toml: what an administrator decides. It is strict,
+// reports every problem at once, and knows no engine. The manual page
+// berth.toml(5) is its reference.
+package policy
+
+import (
+	"maps"
+	"time"
+)
+
+// Path is where the configuration is. No argument or variable of berth-session
+// moves it.
+const Path = "/etc/berth/berth.toml"
+
+// Where the container sees what the host mounts for berth.
+const (
+	GuestDir    = "/usr/libexec/berth"
+	LifelineDir = "/run/berth/lifeline"
+)
+
+// Policy is a whole configuration.
+type Policy struct {
+	Engine    Engine
+	Container Container
+	Session   Session
+	Users     Users
+}
+
+// Engine is where the container engine is and how long a login waits for it.
+type Engine struct {
+	Socket  string
+	Timeout time.Duration
+}
+
+// Container is what `berth up` makes, and which container a login enters.
+type Container struct {
+	Name         string
+	Image        string
+	Hostname     string // empty: Name
+	Network      string
+	ReadOnly     bool
+	Capabilities []string
+	Seccomp      string // "default", or the path of a profile
+	Tmpfs        map[string]string
+	Mounts       []Mount
+	PidsLimit    int64
+	Memory       int64 // bytes; 0: unlimited
+	NoFile       NoFile
+	Restart      string
+	Heal         bool
+	Guest        string
+	Lifeline     string
+}
+
+// Mount is a directory of the host's in the container.
+type Mount struct {
+	Source, Target string
+	ReadOnly       bool
+}
+
+// NoFile is RLIMIT_NOFILE of the container's processes.
+type NoFile struct{ Soft, Hard int64 }
+
+// Session is what a login gets.
+type Session struct {
+	Shell      string
+	Path       string
+	Umask      *uint32 // nil: the host session's
+	SetEnv     map[string]string
+	AcceptEnv  []string
+	SFTPServer string // empty: looked for in the usual places
+	Linger     bool
+	Timeout    time.Duration
+}
+
+// Users says which uids may log in.
+type Users struct{ UIDMin, UIDMax uint32 }
+
+// Default is the policy of an empty file.
+func Default() Policy {
+	return Policy{
+		Engine: Engine{Socket: "/run/docker.sock", Timeout: 10 * time.Second},
+		Container: Container{
+			Name: "berth", Image: "berth:latest", Network: "none", ReadOnly: true, Seccomp: "default",
+			// What berth-enter needs to become a user; it keeps neither.
+			Capabilities: []string{"SETGID", "SETUID"},
+			Tmpfs: map[string]string{
+				"/tmp":     "mode=1777,exec,nosuid,nodev,size=256m",
+				"/var/tmp": "mode=1777,exec,nosuid,nodev,size=256m",
+				"/run":     "mode=0755,noexec,nosuid,nodev,size=16m",
+			},
+			Mounts:    []Mount{{Source: "/home", Target: "/home"}},
+			PidsLimit: 4096, Memory: 2 << 30, NoFile: NoFile{1024, 16384}, Restart: "always", Heal: true,
+			Guest: GuestDir + "/guest", Lifeline: "/var/lib/berth/lifeline",
+		},
+		Session: Session{
+			Shell: "/bin/bash", Path: "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games", Timeout: 10 * time.Second,
+			SetEnv: map[string]string{},
+		},
+		// login.defs' 60000 would keep most directory servers' users out.
+		Users: Users{UIDMin: 1000, UIDMax: 1<<31 - 1},
+	}
+}
+
+// TmpfsPaths lists the tmpfs mount points in order.
+func (c Container) TmpfsPaths() []string { return sorted(maps.Keys(c.Tmpfs)) }
+
+// HostName is the name that the container's users see.
+func (c Container) HostName() string {
+	if c.Hostname == "" {
+		return c.Name
+	}
+	return c.Hostname
+}

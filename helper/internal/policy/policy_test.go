@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestEmptyFileIsTheDefault(t *testing.T) {
+	p, err := Parse(nil)
+	if err != nil || !reflect.DeepEqual(p, Default()) {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// The default passes its own checks.
+func TestDefaultIsValid(t *testing.T) {
+	d := Default()
+	for _, m := range d.Container.Mounts {
+		if err := setMounts(&Policy{}, []map[string]any{{"source": m.Source, "target": m.Target}}); err != nil {
+			t.Error(err)
+		}
+	}
+	table := map[string]any{}
+	for path, options := range d.Container.Tmpfs {
+		table[path] = options
+	}
+	if err := setTmpfs(&Policy{}, table); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWholeFile(t *testing.T) {
+	p, err := Parse([]byte(`
+[engine]
+socket = "/run/podman.sock"
+timeout = "3s"
+[container]
+name = "lab"
+image = "registry.example:5000/lab@sha256:0123"
+hostname = "teach"
+network = "bridge"
+read_only = false
+capabilities = ["cap_setuid", "SETGID", "chown"]
+seccomp = "/etc/berth/seccomp.json"
+tmpfs = { "/run" = "size=1m", "/tmp" = "size=2m,exec" }
+pids_limit = 100
+memory = "512m"
+nofile_soft = 100
+nofile_hard = 200
+restart = "no"
+heal = false
+guest = "/opt/berth/guest"
+lifeline = "/srv/berth/lifeline"
+[[container.mount]]
+source = "/srv/data"
+read_only = true
+[[container.mount]]
+source = "/home"
+target = "/home"
+[session]
+shell = "/bin/zsh"
+path = "/bin:/usr/bin"
+umask = "027"
+set_env = { SITE = "a b" }
+accept_env = ["GIT_*"]
+sftp_server = "/opt/sftp"
+linger = true
+timeout = "1m"
+[users]
+uid_min = 500
+uid_max = 4294967294
+`))
+	mask := uint32(0o027)
+	want := Policy{
+		Engine: Engine{"/run/podman.sock", 3 * time.Second},
+		Container: Container{Name: "lab", Image: "registry.example:5000/lab@sha256:0123", Hostname: "teach", Network: "bridge",
+			Capabilities: []string{"CHOWN", "SETGID", "SETUID"}, Seccomp: "/etc/berth/seccomp.json",
+			Tmpfs:     map[string]string{"/run": "size=1m", "/tmp": "size=2m,exec"},
+			Mounts:    []Mount{{"/srv/data", "/srv/data", true}, {"/home", "/home", false}},
+			PidsLimit: 100, Memory: 512 << 20, NoFile: NoFile{100, 200}, Restart: "no", Guest: "/opt/berth/guest", Lifeline: "/srv/berth/lifeline"},
+		Session: Session{"/bin/zsh", "/bin:/usr/bin", &mask, map[string]string{"SITE": "a b"}, []string{"GIT_*"}, "/opt/sftp", true, time.Minute},
+		Users:   Users{500, 1<<32 - 2},
+	}
+	if err != nil || !reflect.DeepEqual(p, want) {
+		t.Errorf("got  %+v\nwant %+v\n%v", p, want, err)
+	}
+}
+
+// One wrong value for each key: each is reported under its key, all at once,
+// and no value is repeated.
+func TestEveryKeyIsChecked(t *testing.T) {
+	wrong := map[string]string{
+		"engine.socket": `"hunter2"`, "engine.timeout": `"1h"`,
+		"container.name": `"-hunter2"`, "container.image": `"HUNTER2 x"`, "container.hostname": `"hunter2_"`, "container.network": `"host"`,
+		"container.read_only": `"hunter2"`, "container.capabilities": `["SETUID", "SETGID", "SYS_ADMIN"]`, "container.seccomp": `"unconfined"`,
+		"container.tmpfs": `{ "/tmp" = "size=1m" }`, "container.pids_limit": `-3`, "container.memory": `"hunter2"`,
+		"container.nofile_soft": `1`, "container.nofile_hard": `"hunter2"`, "container.restart": `"hunter2"`, "container.heal": `1`,
+		"container.guest": `"../hunter2"`, "container.lifeline": `"/a/../b"`, "container.mount": `"hunter2"`,
+		"session.shell": `"bash"`, "session.path": `"hunter2:/bin"`, "session.umask": `27`, "session.set_env": `{ "A B" = "hunter2" }`,
+		"session.accept_env": `["*"]`, "session.sftp_server": `7`, "session.linger": `"yes"`, "session.timeout": `"0s"`,
+		"users.uid_min": `"hunter2"`, "users.uid_max": `0`,
+		"container.nmae": `"hunter2"`, "sesion": `{ hunter2 = 1 }`,
+	}
+	for table, known := range keys {
+		for name := range known {
+			if wrong[table+"."+name] == "" {
+				t.Errorf("%s.%s has no wrong value here", table, name)
+			}
+		}
+	}
+	var file strings.Builder
+	for key, value := range wrong {
+		file.WriteString(key + " = " + value + "\n")
+	}
+	_, err := Parse([]byte(file.String()))
+	var problems *Problems
+	if !errors.As(err, &problems) || len(problems.List) != len(wrong) {
+		t.Fatalf("%v", err)
+	}
+	for _, problem := range problems.List {
+		if wrong[problem.Key] == "" {
+			t.Errorf("%s: %s", problem.Key, problem.Text)
+		}
+	}
+	if strings.Contains(strings.ToLower(err.Error()), "hunter2") {
+		t.Errorf("a value is told: %v", err)
+	}
+}
+
+func TestMountsThatGiveTheHostAway(t *testing.T) {
+	for _, source := range []string{"/", "/etc", "/etc/berth", "/run", "/run/docker.sock", "/var", "/var/run", "/var/lib/docker", "/var/lib/berth/lifeline", "/proc", "/dev", "/usr", "relative", "/home/../etc"} {
+		if err := setMounts(&Policy{}, []map[string]any{{"source": source, "target": "/mnt"}}); err == nil {
+			t.Errorf("%s may be mounted", source)
+		}
+	}
+	for _, target := range []string{"/", "/usr", "/run/berth", "/usr/libexec/berth", "/proc/sys", "/dev"} {
+		if err := setMounts(&Policy{}, []map[string]any{{"source": "/home", "target": target}}); err == nil {
+			t.Errorf("%s may be covered", target)
+		}
+	}
+}
+
+func TestLoadTrustsRootAlone(t *testing.T) {
+	for name, spoil := range map[string]func(string) error{
+		"missing":  os.Remove,
+		"writable": func(p string) error { return os.Chmod(p, 0o664) },
+		"hers":     func(p string) error { return os.Chown(p, 1000, 0) },
+		"a link": func(p string) error {
+			return errors.Join(os.Rename(p, p+".real"), os.Symlink(p+".real", p))
+		},
+		"a FIFO": func(p string) error { return errors.Join(os.Remove(p), unix.Mkfifo(p, 0o644)) },
+		"long":   func(p string) error { return os.Truncate(p, largest+1) },
+	} {
+		path := filepath.Join(t.TempDir(), "berth.toml")
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(path); err != nil {
+			t.Fatalf("good: %v", err)
+		}
+		if err := spoil(path); err != nil {
+			t.Fatal(err)
+		}
+		var problems *Problems
+		if _, err := Load(path); !errors.As(err, &problems) || !strings.HasPrefix(err.Error(), path+": ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("[container]\nname = \"x\"\n[[container.mount]]\nsource = \"/srv\"\n"))
+	f.Add([]byte("container = 3\n[session]\numask = \"9\""))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := Parse(data)
+		var problems *Problems
+		if err != nil && (!errors.As(err, &problems) || len(problems.List) == 0) {
+			t.Fatalf("%v", err)
+		}
+		if err == nil && (p.Container.Network == "host" || p.Container.Name == "" || p.Users.UIDMin == 0) {
+			t.Fatalf("%+v", p)
+		}
+	})
+}

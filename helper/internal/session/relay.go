@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"time"
+
+	"berth/helper/internal/lifeline"
+	"berth/helper/internal/terminal"
+
+	"golang.org/x/sys/unix"
+)
+
+// forwarded are the signals that are the program's business, not ours.
+var forwarded = []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
+
+// signals passes signals on and closes the returned channel when this process
+// is hung up.
+func signals(line *lifeline.Conn) <-chan struct{} {
+	hungUp := make(chan struct{})
+	caught := make(chan os.Signal, 8)
+	signal.Notify(caught, append([]os.Signal{unix.SIGHUP}, forwarded...)...)
+	go func() {
+		for sig := range caught {
+			if sig == unix.SIGHUP {
+				close(hungUp)
+				return
+			}
+			_ = line.Send(lifeline.Signal, []byte{byte(sig.(unix.Signal))})
+		}
+	}()
+	return hungUp
+}
+
+// relayPipes waits while the program itself reads and writes sshd's pipes.
+func relayPipes(line *lifeline.Conn, stdio *stdio) (lifeline.Ending, error) {
+	hungUp := signals(line)
+	end := await(line)
+	select {
+	case result := <-end:
+		stdio.outputs.Wait()
+		return result.ending, result.err
+	case <-hungUp:
+	case <-unread(1):
+	}
+	return lifeline.Ending{}, ErrHungUp
+}
+
+// unread closes the returned channel when nobody reads fd any more. sshd sends
+// no signal when a client without a tty goes away; its end of our output
+// closes, and poll(2) shows POLLERR. We keep our copy of the pipe for that.
+func unread(fd int) <-chan struct{} {
+	closed := make(chan struct{})
+	go func() {
+		for {
+			poll := []unix.PollFd{{Fd: int32(fd)}}
+			_, err := unix.Poll(poll, -1)
+			if err == nil && poll[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
+				close(closed)
+				return
+			}
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	}()
+	return closed
+}
+
+// drain bounds the wait for output that a process with the tty still open
+// might yet write, once the program has ended.
+const drain = 200 * time.Millisecond
+
+// relayTTY copies between the session's terminal on the host, in raw mode, and
+// the master of the pty in the container.
+func relayTTY(line *lifeline.Conn, master *os.File) (lifeline.Ending, error) {
+	defer master.Close()
+	restore, err := terminal.Raw(0)
+	if err != nil {
+		return lifeline.Ending{}, err
+	}
+	defer restore()
+	hungUp := signals(line)
+	follow(master)
+	end := await(line)
+	inputEnd := make(chan struct{})
+	// Never waited for once the program has ended: the next key would be.
+	go func() {
+		pump(master, os.Stdin)
+		close(inputEnd)
+	}()
+	outputEnd := make(chan struct{})
+	go func() {
+		pump(os.Stdout, master)
+		close(outputEnd)
+	}()
+	select {
+	case result := <-end:
+		// The master reads EIO once all is said and every process has closed
+		// the tty. One that lingers keeps it open: what it says later is lost,
+		// as with sshd.
+		_ = master.SetReadDeadline(time.Now().Add(drain))
+		<-outputEnd
+		return result.ending, result.err
+	case <-hungUp:
+	case <-inputEnd:
+	}
+	return lifeline.Ending{}, ErrHungUp
+}
+
+// follow keeps the pty's size equal to the terminal's.
+func follow(master *os.File) {
+	resize := func() {
+		if size, err := terminal.GetSize(0); err == nil {
+			if conn, err := master.SyscallConn(); err == nil {
+				_ = conn.Control(func(fd uintptr) { _ = terminal.SetSize(int(fd), size) })
+			}
+		}
+	}
+	changed := make(chan os.Signal, 1)
+	signal.Notify(changed, unix.SIGWINCH)
+	resize() // it may have changed before we listened
+	go func() {
+		for range changed {
+			resize()
+		}
+	}()
+}
+
+// pump copies until the source ends or the destination fails.
+func pump(to, from *os.File) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}

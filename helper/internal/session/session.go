@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package session is one login seen from the host: it puts the request
+// together, has the transport start the guest, hands over or relays the bytes,
+// and returns how the program ended.
+//
+// Process: berth-session. As: the user, who holds no other right by now.
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"berth/helper/internal/identity"
+	"berth/helper/internal/lifeline"
+	"berth/helper/internal/request"
+	"berth/helper/internal/terminal"
+
+	"golang.org/x/sys/unix"
+)
+
+// Transport starts the session's guest in the container and returns the
+// lifeline to it. It has checked that the other end is the guest.
+type Transport func(context.Context) (*lifeline.Conn, error)
+
+// Session is what a login needs, complete.
+type Session struct {
+	Account identity.Account
+	Request request.Request
+	Shells  []string // candidates inside, best first
+	Start   lifeline.StartRequest
+	Timeout time.Duration // for the guest's answer, once it is connected
+	Log     *slog.Logger
+	Settled func() // called when the program runs and the long wait begins
+}
+
+// Refused is what the guest answers when it could not start the program.
+type Refused struct{ lifeline.Refusal }
+
+func (r *Refused) Error() string { return r.Cause }
+
+// ErrLost is a session whose guest went away without saying how it ended.
+var ErrLost = errors.New("the session was lost")
+
+// ErrHungUp is a session whose client went away.
+var ErrHungUp = errors.New("the client is gone")
+
+// Run opens the session and returns how its program ended.
+func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending, error) {
+	stdio, err := openStdio()
+	if err != nil {
+		return lifeline.Ending{}, err
+	}
+	defer stdio.Close()
+	if stdio.tty {
+		if s.Start.Termios, err = terminal.Modes(0); err != nil {
+			return lifeline.Ending{}, fmt.Errorf("terminal: %w", err)
+		}
+		size, err := terminal.GetSize(0)
+		if err != nil {
+			return lifeline.Ending{}, fmt.Errorf("terminal: %w", err)
+		}
+		s.Start.TTY, s.Start.Rows, s.Start.Cols, s.Start.XPixels, s.Start.YPixels = true, size.Row, size.Col, size.Xpixel, size.Ypixel
+	}
+	line, err := transport(ctx)
+	if err != nil {
+		return lifeline.Ending{}, err
+	}
+	defer line.Close()
+	tty, master, err := s.handshake(line, stdio)
+	if err != nil {
+		return lifeline.Ending{}, err
+	}
+	s.Log.Info("session started", "user", s.Account.Name, "kind", s.Request.Kind.String(), "tty", tty)
+	// Not before the program has had its first second: most commands are short.
+	settled := time.AfterFunc(time.Second, s.Settled)
+	defer settled.Stop()
+	if master != nil {
+		return relayTTY(line, master)
+	}
+	return relayPipes(line, stdio)
+}
+
+// handshake sends the request and returns the tty's name and the pty's master,
+// if there is one.
+func (s *Session) handshake(line *lifeline.Conn, stdio *stdio) (string, *os.File, error) {
+	if err := line.SetDeadline(time.Now().Add(s.Timeout)); err != nil {
+		return "", nil, fmt.Errorf("lifeline: %w", err)
+	}
+	names := lifeline.Names{User: s.Account.Name, Gecos: s.Account.Gecos, Home: s.Account.Home, Shells: s.Shells, Groups: s.Account.Groups}
+	// A guest that refuses closes its end before it has read everything: its
+	// words are worth more than our broken pipe.
+	sent := line.Send(lifeline.Identity, names.Pack())
+	if sent == nil {
+		sent = line.Send(lifeline.Start, s.Start.Pack(), stdio.pass...)
+	}
+	kind, body, err := line.Recv(lifeline.MaxReply)
+	switch {
+	case err != nil && sent != nil:
+		return "", nil, fmt.Errorf("handshake: %w", sent)
+	case err != nil:
+		return "", nil, fmt.Errorf("handshake: %w", err)
+	case kind == lifeline.Failure:
+		refusal, err := lifeline.UnpackRefusal(body)
+		if err != nil {
+			return "", nil, err
+		}
+		return "", nil, &Refused{refusal}
+	case kind != lifeline.Started:
+		return "", nil, fmt.Errorf("handshake: frame %q", kind)
+	}
+	stdio.passed()
+	fields, err := lifeline.Unpack(body)
+	fds := line.TakeFDs()
+	if err != nil || len(fields) != 1 || stdio.tty != (len(fds) == 1) {
+		return "", nil, fmt.Errorf("handshake: %d fields, %d descriptors: %w", len(fields), len(fds), lifeline.ErrMalformed)
+	}
+	if err := line.SetDeadline(time.Time{}); err != nil {
+		return "", nil, fmt.Errorf("lifeline: %w", err)
+	}
+	if !stdio.tty {
+		return "", nil, nil
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		return "", nil, fmt.Errorf("pty: %w", err)
+	}
+	return fields[0].Value, os.NewFile(uintptr(fds[0]), "pty"), nil
+}
+
+// outcome is what the lifeline says in the end.
+type outcome struct {
+	ending lifeline.Ending
+	err    error
+}
+
+// await reads the one frame that ends a session.
+func await(line *lifeline.Conn) <-chan outcome {
+	result := make(chan outcome, 1)
+	go func() {
+		kind, body, err := line.Recv(lifeline.MaxReply)
+		switch {
+		case errors.Is(err, io.EOF):
+			result <- outcome{err: ErrLost}
+		case err != nil:
+			result <- outcome{err: fmt.Errorf("%w: %w", ErrLost, err)}
+		case kind != lifeline.Exit:
+			result <- outcome{err: fmt.Errorf("%w: frame %q", ErrLost, kind)}
+		default:
+			ending, err := lifeline.UnpackEnding(body)
+			result <- outcome{ending, err}
+		}
+	}()
+	return result
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A PAM application for the tests: host CONFDIR SERVICE USER WHAT
+//   plain     open and close, and say what the process looked like before and after
+//   hooks     what libpam says of the four hooks that the module does not have
+//   fork MS   pam_start, wait, fork; open and close in the child
+//   bench N   open and close N times, and print the median of an open in ns
+//   odd       SIGCHLD ignored, all signals blocked, a thread that steals
+//             children, umask 0, no standard files; then as plain
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <security/pam_appl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static int talk(int n, const struct pam_message **m, struct pam_response **r, void *data)
+{
+	(void)data;
+	*r = calloc((size_t)n, sizeof **r);
+	for (int i = 0; i < n; i++)
+		printf("says %s\n", m[i]->msg);
+	return PAM_SUCCESS;
+}
+
+static int entries(const char *path)
+{
+	int n = 0;
+	DIR *d = opendir(path);
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n - 2;
+}
+
+/* Everything of the process that a module could spoil. */
+static void look(const char *when)
+{
+	char line[256], cwd[256];
+	struct rlimit files;
+	FILE *f = fopen("/proc/self/status", "re");
+	mode_t mask = umask(0);
+	umask(mask);
+	getrlimit(RLIMIT_NOFILE, &files);
+	printf("%s threads %d fds %d umask %03o files %lu cwd %s\n", when, entries("/proc/self/task"), entries("/proc/self/fd"), mask,
+	       (unsigned long)files.rlim_cur, getcwd(cwd, sizeof cwd));
+	while (f && fgets(line, sizeof line, f))
+		if (!strncmp(line, "Sig", 3) && strncmp(line, "SigQ", 4) && strncmp(line, "SigPnd", 6))
+			printf("%s %s", when, line);
+	if (f)
+		fclose(f);
+}
+
+static void *steal(void *arg)
+{
+	for (;;)
+		if (waitpid(-1, NULL, 0) < 0)
+			usleep(100);
+	return arg;
+}
+
+static int open_close(pam_handle_t *pamh)
+{
+	int opened = pam_open_session(pamh, 0), closed = pam_close_session(pamh, 0);
+	printf("open %d close %d\n", opened, closed);
+	fflush(stdout);
+	return opened != PAM_SUCCESS || closed != PAM_SUCCESS;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	long x = *(const long *)a, y = *(const long *)b;
+	return (x > y) - (x < y);
+}
+
+static int bench(pam_handle_t *pamh, int n)
+{
+	long *took = calloc((size_t)n, sizeof *took);
+	for (int i = 0; took && i < n; i++) {
+		struct timespec a, b;
+		clock_gettime(CLOCK_MONOTONIC, &a);
+		int rc = pam_open_session(pamh, PAM_SILENT);
+		clock_gettime(CLOCK_MONOTONIC, &b);
+		if (rc != PAM_SUCCESS || pam_close_session(pamh, PAM_SILENT) != PAM_SUCCESS)
+			return 1;
+		took[i] = (b.tv_sec - a.tv_sec) * 1000000000 + b.tv_nsec - a.tv_nsec;
+	}
+	if (!took)
+		return 1;
+	qsort(took, (size_t)n, sizeof *took, by_size);
+	printf("median %ld\n", took[n / 2]);
+	free(took);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct pam_conv conv = { talk, NULL };
+	pam_handle_t *pamh;
+	const char *what = argc > 4 ? argv[4] : "";
+
+	if (argc < 5)
+		return 2;
+	if (!strcmp(what, "odd")) {
+		sigset_t all;
+		pthread_t thread;
+		signal(SIGCHLD, SIG_IGN);
+		sigfillset(&all);
+		pthread_sigmask(SIG_BLOCK, &all, NULL);
+		pthread_create(&thread, NULL, steal, NULL);
+		umask(0);
+		close(0);
+	}
+	if (strcmp(what, "bench"))
+		look("before");
+	int rc = pam_start_confdir(argv[2], argv[3], &conv, argv[1], &pamh);
+	if (rc != PAM_SUCCESS) {
+		printf("start %d\n", rc);
+		return 1;
+	}
+	if (!strcmp(what, "hooks")) {
+		printf("hooks %d %d %d %d\n", pam_authenticate(pamh, 0), pam_setcred(pamh, 0), pam_acct_mgmt(pamh, 0), pam_chauthtok(pamh, 0));
+		return 0;
+	}
+	if (!strcmp(what, "bench"))
+		return bench(pamh, atoi(argv[5]));
+	look("started");
+	if (!strcmp(what, "fork")) {
+		int status;
+		fflush(stdout);
+		usleep((useconds_t)atoi(argv[5]) * 1000);
+		pid_t pid = fork();
+		if (pid == 0)
+			_exit(open_close(pamh));
+		waitpid(pid, &status, 0);
+		pam_end(pamh, PAM_SUCCESS);
+		return WIFEXITED(status) ? WEXITSTATUS(status) : 3;
+	}
+	rc = open_close(pamh);
+	look("after");
+	pam_end(pamh, PAM_SUCCESS);
+	return rc;
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Engine is a dockerd of a test's own, to be stopped and hung at will.
+type Engine struct {
+	t      *testing.T
+	dir    string
+	Socket string
+	daemon *exec.Cmd
+}
+
+func newEngine(t *testing.T) *Engine {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "berth-engine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // users' sessions connect to the socket
+		t.Fatal(err)
+	}
+	e := &Engine{t: t, dir: dir, Socket: filepath.Join(dir, "docker.sock")}
+	write(t, filepath.Join(dir, "daemon.json"), "{}")
+	t.Cleanup(func() {
+		e.Stop()
+		_ = os.RemoveAll(dir)
+	})
+	e.Start()
+	load := exec.Command("sh", "-c", "docker save berth:busybox | docker -H unix://"+e.Socket+" load")
+	if out, err := load.CombinedOutput(); err != nil {
+		t.Fatalf("load the image: %v: %s", err, out)
+	}
+	return e
+}
+
+// Start runs the daemon and waits until it answers.
+func (e *Engine) Start() {
+	e.t.Helper()
+	log, err := os.OpenFile(filepath.Join(e.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer log.Close()
+	// A network namespace of its own: with --bridge none a dockerd deletes the
+	// docker0 that it finds (moby, daemon/daemon_unix.go, removeDefaultBridgeInterface).
+	e.daemon = exec.Command("unshare", "--net", "dockerd", "--config-file", filepath.Join(e.dir, "daemon.json"), "--host", "unix://"+e.Socket, "--group", "docker",
+		"--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"), "--pidfile", filepath.Join(e.dir, "pid"),
+		"--storage-driver", "vfs", "--bridge", "none", "--iptables=false", "--ip6tables=false")
+	e.daemon.Stdout, e.daemon.Stderr = log, log
+	if err := e.daemon.Start(); err != nil {
+		e.t.Fatal(err)
+	}
+	eventually(e.t, patience, func() (bool, string) {
+		out, err := exec.Command("docker", "-H", "unix://"+e.Socket, "info").CombinedOutput()
+		return err == nil, string(out)
+	})
+}
+
+// Stop ends the daemon as a service manager does.
+func (e *Engine) Stop() {
+	if e.daemon != nil {
+		_ = e.daemon.Process.Signal(syscall.SIGCONT)
+		_ = e.daemon.Process.Signal(syscall.SIGTERM)
+		_ = e.daemon.Wait()
+		e.daemon = nil
+	}
+}
+
+// Signal sends a signal to the daemon.
+func (e *Engine) Signal(sig syscall.Signal) {
+	e.t.Helper()
+	if err := e.daemon.Process.Signal(sig); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// With the engine stopped or hung a login is refused in bounded time, in one
+// line, the admin gets in, and all is well when the engine is back.
+func TestEngineGone(t *testing.T) {
+	e := newEngine(t)
+	l := newLab(t, fmt.Sprintf("[engine]\nsocket = %q\ntimeout = \"3s\"\n[container]\nimage = \"berth:busybox\"\n", e.Socket))
+	works := func() {
+		t.Helper()
+		eventually(t, patience, func() (bool, string) {
+			r := finish(l.SSH("alice", "id -un"))
+			return r.Out == "alice\n", fmt.Sprintf("%+v", r)
+		})
+	}
+	refused := func() {
+		t.Helper()
+		start := time.Now()
+		log := l.refusal(t, finish(l.SSH("alice", "id -un")), "engine does not answer", "try again")
+		if took := time.Since(start); took > 15*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if !strings.Contains(log, "error=") {
+			t.Errorf("the log has no reason: %s", log)
+		}
+		if r := finish(l.SSH("admin", "id -un")); r.Out != "admin\n" {
+			t.Errorf("the admin: %+v", r)
+		}
+	}
+	works()
+	e.Stop()
+	refused()
+	e.Start()
+	works()
+	e.Signal(syscall.SIGSTOP)
+	refused()
+	e.Signal(syscall.SIGCONT)
+	works()
+}
+
+// A container that is stopped or paused is healed by the next login, one that
+// is gone is not made by it.
+func TestContainerHealed(t *testing.T) {
+	l := newLab(t, "")
+	docker := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("docker", args...).CombinedOutput(); err != nil {
+			t.Fatalf("docker %q: %v: %s", args, err, out)
+		}
+	}
+	name := l.Container(t)
+	for _, state := range []string{"pause", "stop", "kill"} {
+		docker(state, name)
+		if r := finish(l.SSH("alice", "id -un")); r.Out != "alice\n" || r.Err != "" {
+			t.Errorf("%s: %+v", state, r)
+		}
+	}
+	docker("rm", "-f", name)
+	log := l.refusal(t, finish(l.SSH("alice", "id -un")), "no container")
+	if !strings.Contains(log, name) {
+		t.Errorf("the log does not name the container: %s", log)
+	}
+	if out := l.Exec(t, "berth", "up"); !strings.Contains(out, "created") {
+		t.Errorf("berth up: %s", out)
+	}
+	if out := l.run(t, "alice", "id -un"); out != "alice\n" {
+		t.Errorf("after berth up: %q", out)
+	}
+}
+
+func TestContainerNotHealed(t *testing.T) {
+	l := newLab(t, "[container]\nheal = false\n")
+	name := l.Container(t)
+	for _, c := range [][2]string{{"pause", "paused"}, {"stop", "not running"}} {
+		if out, err := exec.Command("docker", c[0], name).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %s", c[0], out)
+		}
+		l.refusal(t, finish(l.SSH("alice", "id -un")), c[1])
+		if c[0] == "pause" {
+			if out, err := exec.Command("docker", "unpause", name).CombinedOutput(); err != nil {
+				t.Fatalf("%s", out)
+			}
+		}
+	}
+}
+
+// The admin's command: what differs is said, and changed only when asked for.
+func TestBerthCommand(t *testing.T) {
+	l := newLab(t, "")
+	if out := l.Exec(t, "berth", "up"); !strings.Contains(out, "runs") || strings.Contains(out, "should be") {
+		t.Errorf("up again: %s", out)
+	}
+	l.Exec(t, "sed", "-i", `s/^\[container\]/[container]\npids_limit = 99/`, "/etc/berth/berth.toml")
+	r := l.Try("berth", "up")
+	if r.Status != 1 || !strings.Contains(r.Out, `pids_limit: is "4096", should be "99"`) || !strings.Contains(r.Err, "--recreate") {
+		t.Errorf("up, differing: %+v", r)
+	}
+	if r := l.Try("berth", "status", "--json"); !strings.Contains(r.Out, `"key": "pids_limit"`) || !strings.Contains(r.Out, `"status": "running"`) {
+		t.Errorf("status: %+v", r)
+	}
+	// What refused logins left is swept.
+	l.refusal(t, finish(l.asUser("alice", nil, berthSession, "bob")))
+	if out := l.Exec(t, "ls", "/var/lib/berth/lifeline"); strings.Count(out, "\n") != 1 {
+		t.Errorf("lifelines: %q", out)
+	}
+	l.Try("berth", "up")
+	if out := l.Exec(t, "ls", "/var/lib/berth/lifeline"); out != "" {
+		t.Errorf("lifelines after berth up: %q", out)
+	}
+	s := l.shell(t, "alice")
+	if out := l.Exec(t, "berth", "status"); !strings.Contains(out, "sessions    1\n") {
+		t.Errorf("status with a session: %s", out)
+	}
+	s.send("exit\r")
+	s.end()
+	if out := l.Exec(t, "berth", "up", "--recreate"); !strings.Contains(out, "created") {
+		t.Errorf("recreate: %s", out)
+	}
+	// The printed command makes the same container: berth sees no difference.
+	command := l.Exec(t, "berth", "up", "--dry-run")
+	l.Exec(t, "berth", "down")
+	l.Exec(t, "sh", "-c", command)
+	if out := l.Exec(t, "berth", "up"); !strings.Contains(out, "runs") || strings.Contains(out, "should be") {
+		t.Errorf("after the printed command: %s\n%s", out, command)
+	}
+	if out := l.run(t, "alice", "id -un"); out != "alice\n" {
+		t.Errorf("%q", out)
+	}
+}

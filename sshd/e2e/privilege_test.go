@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// status reads lines of /proc/PID/status.
+func status(t *testing.T, pid int) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := map[string]string{}
+	for _, line := range strings.Split(string(text), "\n") {
+		name, value, _ := strings.Cut(line, ":")
+		fields[name] = strings.Join(strings.Fields(value), " ")
+	}
+	return fields
+}
+
+// guestOf finds the berth-enter that serves a berth-session.
+func guestOf(t *testing.T, uid string, helper int) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		cmdline, _ := os.ReadFile("/proc/" + entry.Name() + "/cmdline")
+		if strings.HasSuffix(string(cmdline), fmt.Sprintf("berth-enter\x00session\x00%s.%d\x00", uid, helper)) {
+			var pid int
+			if _, err := fmt.Sscan(entry.Name(), &pid); err == nil {
+				return pid
+			}
+		}
+	}
+	t.Fatalf("no guest of %s.%d", uid, helper)
+	return 0
+}
+
+// While a session runs, neither of its ends holds a right that the user lacks,
+// and she cannot look into either.
+func TestSessionHoldsNoPrivilege(t *testing.T) {
+	v := lab.victim(t, false)
+	uid := strings.TrimSpace(lab.Exec(t, "id", "-u", "alice"))
+	gid := strings.TrimSpace(lab.Exec(t, "id", "-g", "alice"))
+	four := func(id string) string { return strings.Join([]string{id, id, id, id}, " ") }
+	engine := strings.TrimSpace(lab.Exec(t, "stat", "-L", "-c", "%g", "/etc/berth/engine.sock"))
+	for name, pid := range map[string]int{"berth-session": v.helper, "berth-enter": guestOf(t, uid, v.helper)} {
+		s := status(t, pid)
+		if s["Uid"] != four(uid) || s["Gid"] != four(gid) {
+			t.Errorf("%s: Uid %s, Gid %s", name, s["Uid"], s["Gid"])
+		}
+		if strings.Contains(" "+s["Groups"]+" ", " "+engine+" ") {
+			t.Errorf("%s is in the engine's group: %s", name, s["Groups"])
+		}
+		for _, set := range []string{"CapPrm", "CapEff", "CapAmb"} {
+			if s[set] != "0000000000000000" {
+				t.Errorf("%s: %s %s", name, set, s[set])
+			}
+		}
+		for _, file := range []string{"environ", "mem", "fd/0"} {
+			path := fmt.Sprintf("/proc/%d/%s", pid, file)
+			if r := finish(lab.asUser("alice", nil, "head", "-c1", path)); r.Status == 0 {
+				t.Errorf("%s: the user reads %s", name, path)
+			}
+		}
+	}
+	if s := status(t, guestOf(t, uid, v.helper)); s["NoNewPrivs"] != "1" {
+		t.Errorf("berth-enter: NoNewPrivs %s", s["NoNewPrivs"])
+	}
+	// The connections to the engine are closed: what is open beside stdio is
+	// the lifeline and the runtime's own.
+	sockets := 0
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", v.helper))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if target, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", v.helper, fd.Name())); strings.HasPrefix(target, "socket:") {
+			sockets++
+		}
+	}
+	if sockets != 2 { // lifeline and syslog
+		t.Errorf("berth-session holds %d sockets, want 2", sockets)
+	}
+}
+
+// The container is what the policy says it is, seen from inside as a user.
+func TestContainerIsHardened(t *testing.T) {
+	for command, want := range map[string]string{
+		"touch /x 2>&1 | grep -o Read-only":                             "Read-only\n",
+		"touch /usr/libexec/berth/x 2>&1 | grep -o Read-only":           "Read-only\n",
+		"ls / | grep -c host":                                           "0\n",
+		"cat /sys/class/net/*/operstate | sort -u":                      "unknown\n", // lo alone
+		"cat /proc/1/cmdline | tr '\\0' ' ' | cut -d' ' -f1":            "/sbin/docker-init\n",
+		"grep Seccomp: /proc/self/status | tr -d '\\t'":                 "Seccomp:2\n",
+		"echo x >/tmp/t && echo x >/var/tmp/t && cat /tmp/t /var/tmp/t": "x\nx\n",
+	} {
+		r := finish(lab.SSH("alice", command))
+		if r.Out != want {
+			t.Errorf("%s: %+v, want %q", command, r, want)
+		}
+	}
+	for _, path := range []string{"/run/berth/lifeline", "/home/bob"} {
+		lab.run(t, "bob", "true")
+		if r := finish(lab.SSH("alice", "ls "+path)); r.Status == 0 {
+			t.Errorf("alice lists %s: %s", path, r.Out)
+		}
+	}
+	r := finish(lab.SSH("alice", "kill -9 1; cat /proc/1/environ; su root -c id </dev/null; sudo id"))
+	if strings.Contains(r.Out, "uid=0") {
+		t.Errorf("root: %+v", r)
+	}
+}
