@@ -97,8 +97,10 @@ func TestTerminal(t *testing.T) {
 		t.Errorf("the client's modes did not arrive: %s", got)
 	}
 	// Every key reaches the program, those that docker detaches by too.
-	s.send("cat -v\r")
-	s.expect(`cat -v\r\n`)
+	// Its own word, not the shell's echo: what is typed before the shell has put
+	// the terminal's modes back reaches cat raw, and cat waits for a line's end.
+	s.send("sh -c 'echo lis''tening; exec cat -v'\r")
+	s.expect(`listening\r\n`)
 	s.send("\x16\x10\x16\x11x\r") // ctrl-v ctrl-p ctrl-v ctrl-q
 	s.expect(`\^P\^Qx`)
 	s.send("\x03")
