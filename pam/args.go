@@ -8,62 +8,142 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"berth/pam/internal/home"
+	"berth/pam/internal/script"
 )
 
-// mark is the second argument of a worker (berth.h, WORKER_MARK).
-const mark = "berth-worker-1"
+// The errands that the C side sends a worker on (berth.h).
+const (
+	errandHome = "berth-home-2"
+	errandExec = "berth-exec-2"
+)
 
-// parse reads the worker's arguments. A key that it does not know comes from a
-// newer C side and is an error: half of an option must not be obeyed.
-func parse(args []string) (home.Request, error) {
-	request := home.Request{Skel: "/etc/skel"}
-	if len(args) < 2 || args[1] != mark {
-		return request, errors.New("this program is run by its PAM module alone")
-	}
-	seen := map[string]bool{}
-	for _, arg := range args[2:] {
-		key, value, _ := strings.Cut(arg, "=")
-		if seen[key] {
-			return request, fmt.Errorf("argument %s comes twice", key)
-		}
-		seen[key] = true
-		var err error
-		switch key {
-		case "user":
-			request.User = value
-		case "uid":
-			request.UID, err = id(value)
-		case "gid":
-			request.GID, err = id(value)
-		case "home":
-			request.Path = value
-		case "skel":
-			request.Skel, request.SkelGiven = filepath.Clean(value), true
-		case "umask":
-			var mask uint64
-			mask, err = strconv.ParseUint(value, 8, 32)
-			if err == nil && mask > 0o777 {
-				err = strconv.ErrRange
-			}
-			request.Umask, request.UmaskGiven = uint32(mask), true
-		default:
-			err = errors.New("unknown")
-		}
-		if err != nil {
-			return request, fmt.Errorf("argument %s: %w", key, err)
-		}
-	}
-	if !seen["user"] || !seen["uid"] || !seen["gid"] || !filepath.IsAbs(request.Path) || filepath.Clean(request.Path) == "/" {
-		return request, errors.New("user, uid, gid and an absolute home are required")
-	}
-	request.Path = filepath.Clean(request.Path)
-	return request, nil
+// arguments are a worker's, each key once.
+type arguments map[string]string
+
+// known lists each errand's keys.
+var known = map[string][]string{
+	errandHome: {"user", "uid", "gid", "home", "groups", "skel", "umask", "mode", "authorized_keys", "existing", "ssh_dir"},
+	errandExec: {"user", "uid", "gid", "home", "exec", "timeout", "PAM_TYPE", "PAM_RHOST", "PAM_RUSER", "PAM_SERVICE", "PAM_TTY"},
 }
 
-// id reads a uid or gid that may own a home: not root's, not the one that
-// chown(2) takes for "leave it".
+// read splits a worker's argv. A key that it does not know comes from a newer C
+// side and is an error: half of an option must not be obeyed.
+func read(argv []string) (errand string, args arguments, err error) {
+	if len(argv) < 2 || known[argv[1]] == nil {
+		return "", nil, errors.New("this program is run by its PAM module alone")
+	}
+	args = arguments{}
+	for _, arg := range argv[2:] {
+		key, value, _ := strings.Cut(arg, "=")
+		if _, twice := args[key]; twice {
+			return "", nil, fmt.Errorf("argument %s comes twice", key)
+		}
+		if !contains(known[argv[1]], key) {
+			return "", nil, fmt.Errorf("argument %s is unknown", key)
+		}
+		args[key] = value
+	}
+	return argv[1], args, nil
+}
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
+
+// homeRequest makes a request of the arguments. What the C side says must be
+// right; what the administrator says wrongly is told to complain, and counts as
+// not given.
+func homeRequest(args arguments, complain func(string)) (r home.Request, err error) {
+	var uerr, gerr error
+	r.User, r.Path = args["user"], filepath.Clean(args["home"])
+	r.UID, uerr = id(args["uid"])
+	r.GID, gerr = id(args["gid"])
+	if err := errors.Join(uerr, gerr); err != nil || r.User == "" || !filepath.IsAbs(args["home"]) {
+		return r, fmt.Errorf("user, uid, gid and an absolute home are required: %q", args)
+	}
+	if groups := args["groups"]; groups != "" {
+		for _, text := range strings.Split(groups, ",") {
+			gid, err := id(text)
+			if err != nil {
+				return r, fmt.Errorf("argument groups: %w", err)
+			}
+			r.Groups = append(r.Groups, gid)
+		}
+	}
+	r.Skel, r.Existing = "/etc/skel", home.Warn
+	if skel, given := args["skel"]; given {
+		if filepath.IsAbs(skel) {
+			r.Skel, r.SkelGiven = filepath.Clean(skel), true
+		} else {
+			complain("skel=" + skel + " is no absolute path, and counts as not given")
+		}
+	}
+	r.Umask, r.UmaskGiven = octal(args, "umask", complain)
+	r.Mode, r.ModeGiven = octal(args, "mode", complain)
+	if keys := args["authorized_keys"]; keys == "" || filepath.IsAbs(keys) || strings.HasPrefix(keys, "%h/") {
+		r.Keys = keys
+	} else {
+		complain("authorized_keys=" + keys + " is no absolute path, and counts as not given")
+	}
+	switch existing, given := args["existing"]; home.Existing(existing) {
+	case home.Ignore, home.Warn, home.Repair, home.Deny:
+		r.Existing = home.Existing(existing)
+	default:
+		if given {
+			complain("existing=" + existing + " is none of ignore, warn, repair and deny, and counts as not given")
+		}
+	}
+	switch ssh, given := args["ssh_dir"]; {
+	case ssh == "no":
+		r.NoSSH = true
+	case given && ssh != "yes":
+		complain("ssh_dir=" + ssh + " is neither yes nor no, and counts as not given")
+	}
+	return r, nil
+}
+
+// octal reads the bits of a mode.
+func octal(args arguments, key string, complain func(string)) (bits uint32, given bool) {
+	text, given := args[key]
+	if !given {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(text, 8, 32)
+	if err != nil || n > 0o777 {
+		complain(key + "=" + text + " is no octal mode up to 0777, and counts as not given")
+		return 0, false
+	}
+	return uint32(n), true
+}
+
+// execRequest makes a script's call of the arguments.
+func execRequest(args arguments) (script.Call, error) {
+	seconds, err := strconv.Atoi(args["timeout"])
+	if err != nil || seconds < 1 {
+		return script.Call{}, fmt.Errorf("argument timeout: %q", args["timeout"])
+	}
+	c := script.Call{
+		Path: args["exec"], Timeout: time.Duration(seconds) * time.Second,
+		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PAM_USER=" + args["user"]},
+	}
+	for _, key := range known[errandExec] {
+		if value, given := args[key]; given && strings.HasPrefix(key, "PAM_") {
+			c.Env = append(c.Env, key+"="+value)
+		}
+	}
+	return c, nil
+}
+
+// id reads a uid or gid that a home and its owner may have: not root's, not
+// the one that chown(2) takes for "leave it".
 func id(text string) (int, error) {
 	n, err := strconv.ParseUint(text, 10, 32)
 	if err == nil && (n == 0 || n == 1<<32-1) {

@@ -5,22 +5,32 @@
 #include <pwd.h>
 #include <security/pam_modules.h>
 
+/* Options whose value is the worker's to read. */
+enum { BERTH_SKEL, BERTH_UMASK, BERTH_MODE, BERTH_KEYS, BERTH_EXISTING, BERTH_SSH_DIR, BERTH_PASSED };
+
 /* What the PAM line says. */
 struct berth_options {
 	int silent;
 	int debug;
-	const char *skel;  /* NULL: the default */
-	const char *umask; /* NULL: login.defs */
+	int deny;          /* exec_failure=deny */
+	int timeout;       /* seconds */
+	unsigned long uid_min, uid_max;
+	const char *group; /* NULL: everybody */
+	const char *exec;  /* NULL: none */
+	const char *passed[BERTH_PASSED]; /* as they stand in the line, or NULL */
 };
 
 /* The interface between the C side and the worker, which may be of different
- * versions while an upgrade runs: argv is WORKER_MARK, then key=value. The
- * worker answers on descriptor RESULT_FD in lines: E, W, D and text for the
- * log, U and text for the user, at last R and a PAM return code. */
-#define WORKER_MARK "berth-worker-1"
+ * versions while an upgrade runs: argv is the name of one of two errands, then
+ * key=value. The worker answers on descriptor RESULT_FD in lines: E, W, I, D and
+ * text for the log, U and text for the user, at last R and a PAM return code. */
+#define ERRAND_HOME "berth-home-2"
+#define ERRAND_EXEC "berth-exec-2"
 #define RESULT_FD 3
 
-/* Runs this file as a program that prepares the home, and returns its result. */
-int berth_work(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o);
+/* Each runs this file as a program and returns its result. The first prepares
+ * the home; the second runs the site's script, type being its PAM_TYPE. */
+int berth_home(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o);
+int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o, const char *type);
 
 #endif

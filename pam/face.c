@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <security/pam_ext.h>
 #include <security/pam_modutil.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
@@ -21,37 +22,90 @@
 
 /* Ids below this are root's and the system's (login.defs UID_MIN of Debian). */
 #define FIRST_USER 1000
+/* Nobody's id, which NFS and user namespaces give to those they do not know. */
+#define NOBODY 65534
+#define TIMEOUT 30
+#define LONGEST_TIMEOUT 3600
+
+static void number(pam_handle_t *pamh, const char *option, const char *text, unsigned long low, unsigned long high, unsigned long *to)
+{
+	char *end;
+	errno = 0;
+	unsigned long n = strtoul(text, &end, 10);
+	if (errno || *end || *text < '0' || *text > '9' || n < low || n > high)
+		pam_syslog(pamh, LOG_ERR, "%s is no number from %lu to %lu, and counts as not given", option, low, high);
+	else
+		*to = n;
+}
+
+static void choice(pam_handle_t *pamh, const char *option, const char *text, const char *no, const char *yes, int *to)
+{
+	if (!strcmp(text, yes))
+		*to = 1;
+	else if (!strcmp(text, no))
+		*to = 0;
+	else
+		pam_syslog(pamh, LOG_ERR, "%s is neither %s nor %s, and counts as not given", option, no, yes);
+}
 
 static void parse(pam_handle_t *pamh, int flags, int argc, const char **argv, struct berth_options *o)
 {
-	if (flags & PAM_SILENT)
-		o->silent = 1;
+	static const char *const passed[BERTH_PASSED] = { "skel=", "umask=", "mode=", "authorized_keys=", "existing=", "ssh_dir=" };
+	unsigned long timeout = TIMEOUT;
+
+	*o = (struct berth_options){ .silent = !!(flags & PAM_SILENT), .uid_min = FIRST_USER, .uid_max = (uid_t)-2 };
 	for (; argc > 0; argc--, argv++) {
-		if (!strcmp(*argv, "silent"))
+		const char *a = *argv, *value = strchr(a, '=');
+		int i = 0;
+		value = value ? value + 1 : "";
+		while (i < BERTH_PASSED && strncmp(a, passed[i], strlen(passed[i])))
+			i++;
+		if (i < BERTH_PASSED)
+			o->passed[i] = a;
+		else if (!strcmp(a, "silent"))
 			o->silent = 1;
-		else if (!strcmp(*argv, "debug"))
+		else if (!strcmp(a, "debug"))
 			o->debug = 1;
-		else if (!strncmp(*argv, "skel=", 5))
-			o->skel = *argv + 5;
-		else if (!strncmp(*argv, "umask=", 6))
-			o->umask = *argv + 6;
+		else if (!strncmp(a, "uid_min=", 8))
+			number(pamh, a, value, 1, (uid_t)-2, &o->uid_min);
+		else if (!strncmp(a, "uid_max=", 8))
+			number(pamh, a, value, 1, (uid_t)-2, &o->uid_max);
+		else if (!strncmp(a, "timeout=", 8))
+			number(pamh, a, value, 1, LONGEST_TIMEOUT, &timeout);
+		else if (!strncmp(a, "group=", 6))
+			o->group = value;
+		else if (!strncmp(a, "exec=", 5))
+			o->exec = value;
+		else if (!strncmp(a, "exec_failure=", 13))
+			choice(pamh, a, value, "ignore", "deny", &o->deny);
 		else
-			pam_syslog(pamh, LOG_ERR, "unknown option: %s", *argv);
+			pam_syslog(pamh, LOG_ERR, "unknown option: %s", a);
 	}
+	o->timeout = (int)timeout;
+}
+
+static int option_is(const char *option, const char *value)
+{
+	return option && !strcmp(strchr(option, '=') + 1, value);
 }
 
 /* Is everything there? The home is the user's to fill, so nothing in it is
  * followed, opened for reading or believed; a false yes only means that she
  * gets what she planted. */
-static int ready(const struct passwd *pw)
+static int ready(const struct passwd *pw, const struct berth_options *o)
 {
+	int ignore = option_is(o->passed[BERTH_EXISTING], "ignore");
 	struct stat st;
 	int yes = 0, ssh = -1;
-	int home = open(pw->pw_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int home = open(pw->pw_dir, O_PATH | O_DIRECTORY | O_CLOEXEC | (ignore ? 0 : O_NOFOLLOW));
 	if (home < 0)
 		return 0;
-	if (fstat(home, &st) == 0 && st.st_uid == pw->pw_uid)
-		ssh = openat(home, ".ssh", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fstat(home, &st) == 0 && st.st_uid == pw->pw_uid && (ignore || !(st.st_mode & 022))) {
+		if (option_is(o->passed[BERTH_SSH_DIR], "no"))
+			yes = 1;
+		else
+			ssh = openat(home, ".ssh", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	}
 	if (ssh >= 0) {
 		yes = fstatat(ssh, "authorized_keys", &st, AT_SYMLINK_NOFOLLOW) == 0;
 		close(ssh);
@@ -60,40 +114,72 @@ static int ready(const struct passwd *pw)
 	return yes;
 }
 
-HOOK int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char **argv)
+/* Whose session it is: sets *pw for a user whom the module serves. */
+static int served(pam_handle_t *pamh, const struct berth_options *o, const struct passwd **pw)
 {
-	struct berth_options o = { 0 };
 	const char *name = NULL;
-	const struct passwd *pw;
 
-	parse(pamh, flags, argc, argv, &o);
+	*pw = NULL;
 	if (pam_get_user(pamh, &name, NULL) != PAM_SUCCESS || !name || !*name) {
 		pam_syslog(pamh, LOG_ERR, "no user is named");
 		return PAM_USER_UNKNOWN;
 	}
-	pw = pam_modutil_getpwnam(pamh, name);
-	if (!pw) {
+	const struct passwd *found = pam_modutil_getpwnam(pamh, name);
+	if (!found) {
 		pam_syslog(pamh, LOG_ERR, "the user is not known to the name service");
 		return PAM_USER_UNKNOWN;
 	}
 	/* A caller without root's rights (systemd's sd-pam, a user's pamtester)
 	 * can make no home, and is no reason to refuse anybody. */
-	if (pw->pw_uid < FIRST_USER || geteuid() != 0)
+	if (geteuid() != 0 || found->pw_uid < o->uid_min || found->pw_uid > o->uid_max || found->pw_uid == NOBODY)
 		return PAM_SUCCESS;
-	if (!pw->pw_dir || pw->pw_dir[0] != '/' || !strcmp(pw->pw_dir, "/")) {
-		pam_syslog(pamh, LOG_ERR, "%s has no home of her own: %s", name, pw->pw_dir ? pw->pw_dir : "");
+	if (o->group && pam_modutil_user_in_group_nam_nam(pamh, name, o->group) != 1)
+		return PAM_SUCCESS;
+	*pw = found;
+	return PAM_SUCCESS;
+}
+
+static int script(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o, const char *type)
+{
+	if (!o->exec)
+		return PAM_SUCCESS;
+	int result = berth_exec(pamh, pw, o, type);
+	if (result == PAM_SUCCESS || !o->deny)
+		return PAM_SUCCESS;
+	if (!o->silent)
+		pam_error(pamh, "Your session could not be prepared; please tell the administrator.");
+	return result;
+}
+
+HOOK int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char **argv)
+{
+	struct berth_options o;
+	const struct passwd *pw;
+
+	parse(pamh, flags, argc, argv, &o);
+	int result = served(pamh, &o, &pw);
+	if (result != PAM_SUCCESS || !pw)
+		return result;
+	if (pw->pw_dir[0] != '/') {
+		pam_syslog(pamh, LOG_ERR, "the home of %s is no absolute path: %s", pw->pw_name, pw->pw_dir);
+		if (!o.silent)
+			pam_error(pamh, "Your home directory is not an absolute path; please tell the administrator.");
 		return PAM_PERM_DENIED;
 	}
-	if (ready(pw)) {
-		if (o.debug)
-			pam_syslog(pamh, LOG_DEBUG, "the home of %s is in place", name);
-		return PAM_SUCCESS;
-	}
-	return berth_work(pamh, pw, &o);
+	if (!ready(pw, &o))
+		result = berth_home(pamh, pw, &o);
+	else if (o.debug)
+		pam_syslog(pamh, LOG_DEBUG, "the home of %s is in place", pw->pw_name);
+	return result == PAM_SUCCESS ? script(pamh, pw, &o, "open_session") : result;
 }
 
 HOOK int pam_sm_close_session(pam_handle_t *pamh, int flags, int argc, const char **argv)
 {
-	(void)pamh, (void)flags, (void)argc, (void)argv;
-	return PAM_SUCCESS;
+	struct berth_options o;
+	const struct passwd *pw;
+
+	parse(pamh, flags, argc, argv, &o);
+	if (!o.exec || served(pamh, &o, &pw) != PAM_SUCCESS || !pw)
+		return PAM_SUCCESS;
+	return script(pamh, pw, &o, "close_session");
 }

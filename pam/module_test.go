@@ -207,7 +207,7 @@ func TestOptions(t *testing.T) {
 		t.Errorf("HOME_MODE: %v, %v", st, err)
 	}
 	s = newSite(t, "skel=/nonexistent")
-	want(t, s.run("", user, "plain"), "open 6", "says Your home directory could not be prepared")
+	want(t, s.run("", user, "plain"), "open 6", "says Unable to create and initialize directory '/home/nina'")
 	if left, _ := os.ReadDir(filepath.Join(s.dir, "home")); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
@@ -253,4 +253,14 @@ func TestPlantedKeys(t *testing.T) {
 			}
 		})
 	}
+}
+
+// shell runs a line outside of the site's namespace.
+func (s *site) shell(line string) string {
+	s.t.Helper()
+	out, err := exec.Command("sh", "-c", line).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("%s: %v: %s", line, err, out)
+	}
+	return string(out)
 }

@@ -15,20 +15,24 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <security/pam_ext.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
-#define TIME_LIMIT_MS 30000
 #define MOST_LINES 40
+/* How long a worker that has answered may take to end. */
+#define UNTIL_KILL_MS 1000
 
 struct reader {
 	pam_handle_t *pamh;
@@ -41,7 +45,7 @@ struct reader {
 
 static void take_line(struct reader *r)
 {
-	static const struct { char mark; int level; } marks[] = { { 'W', LOG_WARNING }, { 'D', LOG_DEBUG } };
+	static const struct { char mark; int level; } marks[] = { { 'W', LOG_WARNING }, { 'I', LOG_INFO }, { 'D', LOG_DEBUG } };
 	int level = LOG_ERR;
 	const char *text = r->line;
 
@@ -65,7 +69,7 @@ static void take_line(struct reader *r)
 	if (level == LOG_DEBUG && !r->o->debug)
 		return;
 	/* What has no mark is a crashing runtime's. */
-	pam_syslog(r->pamh, level, "%s", strchr("EWD", text[0]) ? text + 1 : text);
+	pam_syslog(r->pamh, level, "%s", strchr("EWID", text[0]) ? text + 1 : text);
 }
 
 static long now_ms(void)
@@ -79,7 +83,7 @@ static long now_ms(void)
  * time. Only the first two mean that it is done. */
 static int read_result(struct reader *r, int fd)
 {
-	long end = now_ms() + TIME_LIMIT_MS;
+	long end = now_ms() + r->o->timeout * 1000L;
 	for (;;) {
 		char buf[1024];
 		struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -160,67 +164,158 @@ __attribute__((noreturn)) static void child(const char *self, char **argv, int r
 	_exit(127);
 }
 
+/* Ends the worker and takes its status, or -1 where the host was quicker to
+ * take it, as is its right. A pidfd cannot mean another process. */
+static int end_worker(pid_t pid, int pidfd, int patience)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	int status = -1;
+
+	if (pidfd < 0) {
+		if (waitpid(pid, &status, WNOHANG) == 0)
+			kill(pid, SIGKILL);
+	} else {
+		while (poll(&p, 1, patience) < 0 && errno == EINTR)
+			;
+		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+		close(pidfd);
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
 static int start_and_read(struct reader *r, const char *self, char **argv)
 {
-	int ends[2];
-	struct sigaction standard = { .sa_handler = SIG_DFL }, old;
+	int ends[2], pidfd = -1, timely = 1, status = -1;
+	struct sigaction standard = { .sa_handler = SIG_DFL }, chld;
+	sigset_t all, mask;
 
 	if (pipe2(ends, O_CLOEXEC) != 0) {
 		pam_syslog(r->pamh, LOG_ERR, "pipe: %m");
 		return PAM_SYSTEM_ERR;
 	}
-	/* A host that ignores SIGCHLD would have the kernel reap our child. */
-	sigaction(SIGCHLD, &standard, &old);
+	/* A host that ignores SIGCHLD would have the kernel reap our child; and the
+	 * host's other handlers must not run in it. */
+	sigaction(SIGCHLD, &standard, &chld);
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &mask);
 	pid_t pid = fork();
 	if (pid == 0)
 		child(self, argv, ends[1]);
+	int failure = errno;
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	close(ends[1]);
-	if (pid < 0) {
-		pam_syslog(r->pamh, LOG_ERR, "fork: %m");
-		close(ends[0]);
-		sigaction(SIGCHLD, &old, NULL);
-		return PAM_SYSTEM_ERR;
-	}
-	if (!read_result(r, ends[0])) {
-		pam_syslog(r->pamh, LOG_ERR, "the worker was not done after %d s and is killed", TIME_LIMIT_MS / 1000);
-		kill(pid, SIGKILL);
+	if (pid > 0) {
+		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+		timely = read_result(r, ends[0]);
+		status = end_worker(pid, pidfd, timely ? UNTIL_KILL_MS : 0);
 	}
 	close(ends[0]);
-	/* ECHILD: the host was quicker, and that is its right. */
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	sigaction(SIGCHLD, &old, NULL);
-	if (r->result < 0) {
-		pam_syslog(r->pamh, LOG_ERR, "the worker %s ended without a result", self);
-		return PAM_SESSION_ERR;
+	sigaction(SIGCHLD, &chld, NULL);
+	if (pid < 0) {
+		errno = failure;
+		pam_syslog(r->pamh, LOG_ERR, "fork: %m");
+		return PAM_SYSTEM_ERR;
 	}
-	return r->result;
+	if (r->result >= 0)
+		return r->result;
+	if (!timely)
+		pam_syslog(r->pamh, LOG_ERR, "the worker was not done after %d s and was killed", r->o->timeout);
+	else if (status != -1 && WIFSIGNALED(status))
+		pam_syslog(r->pamh, LOG_ERR, "the worker %s ended without a result: signal %d", self, WTERMSIG(status));
+	else
+		pam_syslog(r->pamh, LOG_ERR, "the worker %s ended without a result: status %d", self, status == -1 ? -1 : WEXITSTATUS(status));
+	return PAM_SESSION_ERR;
 }
 
-int berth_work(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o)
+/* An errand's arguments, NULL at the end. */
+struct arguments {
+	char *argv[24];
+	int n;
+	int failed; /* the heap had no room for one */
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct arguments *a, const char *format, ...)
+{
+	va_list list;
+	va_start(list, format);
+	if (vasprintf(&a->argv[a->n], format, list) >= 0)
+		a->n++;
+	else
+		a->argv[a->n] = NULL, a->failed = 1;
+	va_end(list);
+}
+
+static void add_user(struct arguments *a, const char *errand, const struct passwd *pw)
+{
+	add(a, "pam_berth");
+	add(a, "%s", errand);
+	add(a, "user=%s", pw->pw_name);
+	add(a, "uid=%lu", (unsigned long)pw->pw_uid);
+	add(a, "gid=%lu", (unsigned long)pw->pw_gid);
+	add(a, "home=%s", pw->pw_dir);
+}
+
+/* Her groups, by which she may reach her home. Those that do not fit are the
+ * worker's loss: it works with her rights, never with more. */
+static void add_groups(struct arguments *a, const struct passwd *pw)
+{
+	gid_t groups[256];
+	char text[256 * 11], *at = text;
+	int n = sizeof groups / sizeof *groups;
+	if (getgrouplist(pw->pw_name, pw->pw_gid, groups, &n) < 0)
+		n = sizeof groups / sizeof *groups;
+	for (int i = 0; i < n; i++)
+		at += sprintf(at, "%s%lu", i ? "," : "", (unsigned long)groups[i]);
+	if (n > 0)
+		add(a, "groups=%s", text);
+}
+
+static int run(pam_handle_t *pamh, const struct berth_options *o, struct arguments *a)
 {
 	struct reader r = { .pamh = pamh, .o = o, .result = -1 };
 	Dl_info self;
-	char *argv[16] = { 0 };
-	int n = 0, failed = 0, result = PAM_BUF_ERR;
+	int result = PAM_SYSTEM_ERR;
 
-	if (!dladdr((void *)berth_work, &self) || !self.dli_fname || self.dli_fname[0] != '/') {
+	if (a->failed)
+		result = PAM_BUF_ERR;
+	else if (!dladdr((void *)berth_home, &self) || !self.dli_fname || self.dli_fname[0] != '/')
 		pam_syslog(pamh, LOG_ERR, "the module does not know its own path");
-		return PAM_SYSTEM_ERR;
-	}
-	argv[n++] = strdup("pam_berth");
-	argv[n++] = strdup(WORKER_MARK);
-	failed |= asprintf(&argv[n++], "user=%s", pw->pw_name) < 0;
-	failed |= asprintf(&argv[n++], "uid=%lu", (unsigned long)pw->pw_uid) < 0;
-	failed |= asprintf(&argv[n++], "gid=%lu", (unsigned long)pw->pw_gid) < 0;
-	failed |= asprintf(&argv[n++], "home=%s", pw->pw_dir) < 0;
-	if (o->skel)
-		failed |= asprintf(&argv[n++], "skel=%s", o->skel) < 0;
-	if (o->umask)
-		failed |= asprintf(&argv[n++], "umask=%s", o->umask) < 0;
-	if (!failed && argv[0] && argv[1])
-		result = start_and_read(&r, self.dli_fname, argv);
-	for (int i = 0; i < n; i++)
-		free(argv[i]);
+	else
+		result = start_and_read(&r, self.dli_fname, a->argv);
+	for (int i = 0; i < a->n; i++)
+		free(a->argv[i]);
 	return result;
+}
+
+int berth_home(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o)
+{
+	struct arguments a = { .n = 0 };
+	add_user(&a, ERRAND_HOME, pw);
+	add_groups(&a, pw);
+	for (int i = 0; i < BERTH_PASSED; i++)
+		if (o->passed[i])
+			add(&a, "%s", o->passed[i]);
+	return run(pamh, o, &a);
+}
+
+int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o, const char *type)
+{
+	/* What pam_exec(8) tells its script. PAM's own environment is left out: the
+	 * user may have a hand in it (pam_env's user_readenv). */
+	static const struct { int item; const char *name; } items[] = {
+		{ PAM_RHOST, "PAM_RHOST" }, { PAM_RUSER, "PAM_RUSER" }, { PAM_SERVICE, "PAM_SERVICE" }, { PAM_TTY, "PAM_TTY" },
+	};
+	struct arguments a = { .n = 0 };
+	add_user(&a, ERRAND_EXEC, pw);
+	add(&a, "exec=%s", o->exec);
+	add(&a, "timeout=%d", o->timeout);
+	add(&a, "PAM_TYPE=%s", type);
+	for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
+		const void *value = NULL;
+		if (pam_get_item(pamh, items[i].item, &value) == PAM_SUCCESS && value)
+			add(&a, "%s=%s", items[i].name, (const char *)value);
+	}
+	return run(pamh, o, &a);
 }

@@ -7,15 +7,18 @@ package main
 
 /*
 #cgo CFLAGS: -std=gnu11 -Wall -Wextra -Werror -fvisibility=hidden
-#cgo LDFLAGS: -lpam
+#cgo LDFLAGS: -lpam -ldl
 */
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"berth/pam/internal/home"
+	"berth/pam/internal/script"
 )
 
 // The result descriptor and the answer's marks are described in berth.h.
@@ -30,6 +33,8 @@ const (
 
 //export berthWorker
 func berthWorker() C.int {
+	// Not for the site's script: it ends, and the caller reads on.
+	syscall.CloseOnExec(resultFD)
 	out := os.NewFile(resultFD, "result")
 	say := func(mark byte, text string) { fmt.Fprintf(out, "%c%s\n", mark, printable(text)) }
 	code := work(os.Args, say)
@@ -37,24 +42,69 @@ func berthWorker() C.int {
 	return 0
 }
 
-// work does what the arguments say and returns a PAM code.
-func work(args []string, say func(byte, string)) int {
-	request, err := parse(args)
+// work does its errand and returns a PAM code.
+func work(argv []string, say func(byte, string)) int {
+	errand, args, err := read(argv)
+	code := pamSessionErr
+	switch {
+	case err != nil:
+	case errand == errandExec:
+		code, err = runScript(args, say)
+	default:
+		code, err = openHome(args, say)
+	}
 	if err != nil {
 		say('E', err.Error())
-		return pamSessionErr
 	}
-	made, err := home.Open(request, func(text string) { say('W', text) })
+	return code
+}
+
+func openHome(args arguments, say func(byte, string)) (int, error) {
+	warn := func(text string) { say('W', text) }
+	request, err := homeRequest(args, func(text string) { say('E', text) })
+	if err != nil {
+		return pamSessionErr, err
+	}
+	if request.Label, err = labeler(warn); err != nil {
+		return pamPermDenied, err
+	}
+	made, err := home.Open(request, warn)
+	if err != nil {
+		say('U', explain(request.Path, err))
+		return pamPermDenied, err
+	}
 	if made {
 		say('U', "Creating directory '"+request.Path+"'.")
-		say('D', "made "+request.Path+" for "+request.User)
+		say('I', "made "+request.Path+" for "+request.User)
+	}
+	return pamSuccess, nil
+}
+
+// explain is an error in the user's words.
+func explain(path string, err error) string {
+	if denied := (*home.DeniedError)(nil); errors.As(err, &denied) {
+		return "Your home directory " + denied.Error() + "; please tell the administrator."
+	}
+	why := "please tell the administrator."
+	for errno, text := range map[syscall.Errno]string{
+		syscall.ENOSPC: "the disk is full; ", syscall.EDQUOT: "the disk quota is used up; ", syscall.EROFS: "its file system is read-only; ",
+	} {
+		if errors.Is(err, errno) {
+			why = text + why
+		}
+	}
+	return "Unable to create and initialize directory '" + path + "': " + why
+}
+
+func runScript(args arguments, say func(byte, string)) (int, error) {
+	call, err := execRequest(args)
+	if err == nil {
+		err = script.Run(call, func(text string) { say('I', text) })
 	}
 	if err != nil {
-		say('E', err.Error())
-		say('U', "Your home directory could not be prepared; please tell the administrator.")
-		return pamPermDenied
+		return pamSessionErr, err
 	}
-	return pamSuccess
+	return pamSuccess, nil
 }
 
 // printable keeps a message in one line of the log.

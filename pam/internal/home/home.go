@@ -3,7 +3,7 @@
 // Package home makes home directories: whole or not at all, by directory
 // descriptors, as root where root must and as the user where that will do.
 //
-// Process: the worker of pam_berth.so. As: root, until keysAsUser.
+// Process: the worker of pam_berth.so. As: root, until become.
 package home
 
 import (
@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"berth/pam/internal/at"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -19,116 +21,117 @@ import (
 type Request struct {
 	User       string
 	UID, GID   int
+	Groups     []int  // supplementary; with these she may reach her home
 	Path       string // absolute, clean
 	Skel       string
 	SkelGiven  bool // else a missing one is no error
 	Umask      uint32
 	UmaskGiven bool // else login.defs decides
+	Mode       uint32
+	ModeGiven  bool     // Mode is the home's, whatever else says so
+	Keys       string   // pattern of the path that a first authorized_keys comes from; "" for none
+	NoSSH      bool     // neither .ssh nor authorized_keys
+	Existing   Existing // what to do about a home that is not as it must be
+	// Label sets what SELinux is to call what is created next, at its final
+	// path; nil where there is nothing to set.
+	Label func(path string, mode uint32) error
+}
+
+// maker makes things for one request.
+type maker struct {
+	Request
+	modes modes
+	keys  []byte // what a first authorized_keys holds
+	own   bool   // the process has become the user: what it makes is hers
+	warn  func(string)
 }
 
 // Open makes the home if there is none, and .ssh/authorized_keys in it. It
 // reports whether a home was made. warn gets what an administrator should know
-// although the login goes on.
+// although the login goes on. The process may have become the user afterwards.
 func Open(r Request, warn func(string)) (made bool, err error) {
-	parent, err := openParent(filepath.Dir(r.Path))
-	if err != nil {
-		return false, fmt.Errorf("home %s: %w", r.Path, err)
-	}
-	defer unix.Close(parent)
-	name := filepath.Base(r.Path)
+	m := &maker{Request: r, warn: warn}
+	m.keys = m.firstKeys()
 	var st unix.Stat_t
-	switch err := unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW); {
-	case errors.Is(err, unix.ENOENT):
-		modes, err := modesFor(r, loginDefs)
-		if err != nil {
+	err = unix.Lstat(r.Path, &st)
+	if errors.Is(err, unix.EACCES) {
+		// Root, and may not look: the server takes it for nobody (root_squash).
+		if err := m.become(); err != nil {
 			return false, err
 		}
-		if made, err = build(parent, name, r, modes, warn); err != nil {
-			return false, fmt.Errorf("home %s: %w", r.Path, err)
-		}
-		if made {
-			return true, nil
+		err = unix.Lstat(r.Path, &st)
+	}
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		made, err = m.make()
+		if made || err != nil {
+			return made, err
 		}
 		// Another login was quicker: its home is whole.
 	case err != nil:
-		return false, fmt.Errorf("home %s: %w", r.Path, err)
-	case st.Mode&unix.S_IFMT != unix.S_IFDIR && st.Mode&unix.S_IFMT != unix.S_IFLNK:
-		return false, fmt.Errorf("home %s exists and is no directory", r.Path)
+		return false, &os.PathError{Op: "stat", Path: r.Path, Err: err}
+	case !m.own:
+		if err := m.judge(); err != nil {
+			return false, err
+		}
 	}
-	if err := keysAsUser(r); err != nil {
+	if m.NoSSH {
+		return false, nil
+	}
+	if err := m.keysAsUser(); err != nil {
 		warn(err.Error())
 	}
 	return false, nil
 }
 
-// build makes the home beside its place and gives it its name when it is whole.
-//
-// The order is the argument: 1. a directory that root alone can enter, locked
-// for as long as its maker lives; 2. its content, each entry given away when it
-// is done; 3. its owner, then its mode; 4. its name, only if that is free.
-func build(parent int, name string, r Request, modes modes, warn func(string)) (made bool, err error) {
-	sweep(parent, r)
-	work := fmt.Sprintf("%s%d.%d", prefix(r), os.Getpid(), r.UID)
-	if err := unix.Mkdirat(parent, work, 0o700); err != nil { // 1
-		return false, os.NewSyscallError("mkdir", err)
+// make makes the home: as root, or as the user where root may not and she may.
+func (m *maker) make() (made bool, err error) {
+	if m.modes, err = modesFor(m.Request, loginDefs); err != nil {
+		return false, err
 	}
-	defer func() {
-		if !made {
-			_ = removeAll(parent, work)
+	if !m.own {
+		made, err = m.makeAsRoot()
+		if err == nil || !m.hers(err) {
+			return made, m.named(err)
 		}
-	}()
-	dir, err := openDir(parent, work)
+		if berr := m.become(); berr != nil {
+			return false, berr
+		}
+	}
+	// With her rights alone nothing can be made that she could not make herself.
+	if err := os.MkdirAll(filepath.Dir(m.Path), 0o755); err != nil {
+		return false, m.named(err)
+	}
+	parent, err := unix.Open(filepath.Dir(m.Path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false, m.named(err)
+	}
+	defer unix.Close(parent)
+	made, err = m.build(parent, filepath.Base(m.Path))
+	return made, m.named(err)
+}
+
+func (m *maker) makeAsRoot() (made bool, err error) {
+	parent, err := at.Walk(filepath.Dir(m.Path), true)
 	if err != nil {
 		return false, err
 	}
-	defer unix.Close(dir)
-	if err := unix.Flock(dir, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return false, os.NewSyscallError("flock", err)
-	}
-	if err := copySkel(dir, r, modes, warn); err != nil { // 2
-		return false, err
-	}
-	if err := makeKeys(dir, &r); err != nil {
-		return false, err
-	}
-	if err := unix.Fchown(dir, r.UID, r.GID); err != nil { // 3
-		return false, os.NewSyscallError("fchown", err)
-	}
-	if err := unix.Fchmod(dir, modes.home); err != nil {
-		return false, os.NewSyscallError("fchmod", err)
-	}
-	err = unix.Renameat2(parent, work, parent, name, unix.RENAME_NOREPLACE) // 4
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		// A file system without the flag (NFS). rename(2) replaces an empty
-		// directory at most, and a home of ours is never empty.
-		err = unix.Renameat(parent, work, parent, name)
-	}
-	switch {
-	case errors.Is(err, unix.EEXIST), errors.Is(err, unix.ENOTEMPTY):
-		return false, nil
-	case err != nil:
-		return false, os.NewSyscallError("rename", err)
-	}
-	return true, nil
+	defer unix.Close(parent)
+	return m.build(parent, filepath.Base(m.Path))
 }
 
-// prefix begins the name of a home that is being made for r's user.
-func prefix(r Request) string { return fmt.Sprintf(".berth-new.%d.", r.UID) }
-
-// sweep removes what makers left that died: whoever lives holds a lock.
-func sweep(parent int, r Request) {
-	names, _ := list(parent)
-	for _, name := range names {
-		if len(name) <= len(prefix(r)) || name[:len(prefix(r))] != prefix(r) {
-			continue
-		}
-		dir, err := openDir(parent, name)
-		if err != nil {
-			continue
-		}
-		if unix.Flock(dir, unix.LOCK_EX|unix.LOCK_NB) == nil {
-			_ = removeAll(parent, name)
-		}
-		unix.Close(dir)
+// hers reports whether what root could not do is hers to do: in a directory
+// that is hers alone, or where a server squashes root.
+func (m *maker) hers(err error) bool {
+	if unsafe := (*at.UnsafeError)(nil); errors.As(err, &unsafe) {
+		return unsafe.Owner == m.UID && !unsafe.Others
 	}
+	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)
+}
+
+func (m *maker) named(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("home %s: %w", m.Path, err)
 }

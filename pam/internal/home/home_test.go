@@ -3,6 +3,7 @@
 package home
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -61,8 +62,9 @@ func TestParentsAreMadeAndChecked(t *testing.T) {
 		t.Errorf("through root's own link: %v, %v", made, err)
 	}
 	for name, spoil := range map[string]func(string) error{
-		"writable": func(p string) error { return os.Chmod(p, 0o777) },
-		"hers":     func(p string) error { return os.Chown(p, owner, owner) },
+		"writable":                   func(p string) error { return os.Chmod(p, 0o777) },
+		"another's":                  func(p string) error { return os.Chown(p, owner+1, owner) },
+		"hers, and others' to write": func(p string) error { return errors.Join(os.Chown(p, owner, owner), os.Chmod(p, 0o775)) },
 	} {
 		bad := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Join(bad, "sub"), 0o755); err != nil {
@@ -128,7 +130,8 @@ func TestFiftyAtOnce(t *testing.T) {
 func TestSweep(t *testing.T) {
 	dir := place(t)
 	r := request(t, filepath.Join(dir, "nina"))
-	dead, living := filepath.Join(dir, prefix(r)+"1.x"), filepath.Join(dir, prefix(r)+"2.x")
+	prefix := (&maker{Request: r}).prefix()
+	dead, living := filepath.Join(dir, prefix+"1.x"), filepath.Join(dir, prefix+"2.x")
 	for _, d := range []string{dead, living} {
 		if err := os.MkdirAll(filepath.Join(d, "sub/sub"), 0o700); err != nil {
 			t.Fatal(err)
@@ -169,22 +172,6 @@ func TestNothingHalfMade(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("left: %v", left)
-	}
-}
-
-// FIFOs and devices of a skeleton are left out, with a word.
-func TestOddEntries(t *testing.T) {
-	dir := place(t)
-	r := request(t, filepath.Join(dir, "nina"))
-	if err := unix.Mkfifo(filepath.Join(r.Skel, "fifo"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	var warned []string
-	if _, err := Open(r, func(s string) { warned = append(warned, s) }); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Lstat(filepath.Join(r.Path, "fifo")); err == nil || len(warned) != 1 {
-		t.Errorf("%v, warned %q", err, warned)
 	}
 }
 

@@ -18,7 +18,16 @@ type modes struct{ home, umask uint32 }
 
 // modesFor follows pam_mkhomedir(8): umask= decides both; without it HOME_MODE
 // of login.defs(5) is the home's, or what its UMASK leaves of 0777, or 0755.
+// Above all that stands mode=, for the home alone.
 func modesFor(r Request, path string) (modes, error) {
+	m, err := defaultModes(r, path)
+	if r.ModeGiven {
+		m.home = r.Mode
+	}
+	return m, err
+}
+
+func defaultModes(r Request, path string) (modes, error) {
 	if r.UmaskGiven {
 		return modes{0o777 &^ r.Umask, r.Umask}, nil
 	}

@@ -8,10 +8,13 @@ import (
 	"io"
 	"os"
 
+	"berth/pam/internal/at"
+
 	"golang.org/x/sys/unix"
 )
 
-// What a skeleton may hold at most: it is copied while a login waits.
+// What a skeleton may hold at most: it is copied while a login waits. Bytes are
+// those of data; a hole costs nothing.
 const (
 	mostEntries = 10000
 	mostBytes   = 256 << 20
@@ -23,131 +26,194 @@ const vendorSkel = "/usr/etc/skel"
 
 // copier copies one skeleton.
 type copier struct {
-	r       Request
-	umask   uint32
+	*maker
 	entries int
 	bytes   int64
-	warn    func(string)
+	mute    bool // the file system keeps no attributes, and that was said
 }
 
 // copySkel fills the directory to with the skeleton's content.
-func copySkel(to int, r Request, modes modes, warn func(string)) error {
+func (m *maker) copySkel(to int) error {
 	flags := unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
-	from, err := unix.Open(r.Skel, flags, 0)
-	if errors.Is(err, unix.ENOENT) && !r.SkelGiven {
-		if from, err = unix.Open(vendorSkel, flags, 0); errors.Is(err, unix.ENOENT) {
+	path := m.Skel
+	from, err := unix.Open(path, flags, 0)
+	if errors.Is(err, unix.ENOENT) && !m.SkelGiven {
+		path = vendorSkel
+		if from, err = unix.Open(path, flags, 0); errors.Is(err, unix.ENOENT) {
 			return nil
 		}
 	}
 	if err != nil {
-		return &os.PathError{Op: "skeleton", Path: r.Skel, Err: err}
+		return &os.PathError{Op: "skeleton", Path: path, Err: err}
 	}
 	defer unix.Close(from)
-	c := &copier{r: r, umask: modes.umask, warn: warn}
-	return c.directory(from, to, 0)
+	c := &copier{maker: m}
+	if err := c.directory(from, to, "", 0); err != nil {
+		return fmt.Errorf("skeleton %s: %w", path, err)
+	}
+	return nil
 }
 
-func (c *copier) directory(from, to, depth int) error {
+// directory copies what is in from; path is its path in the home.
+func (c *copier) directory(from, to int, path string, depth int) error {
 	if depth > deepest {
-		return errors.New("skeleton: too deep")
+		return fmt.Errorf("%s: more than %d directories deep", path, deepest)
 	}
-	names, err := list(from)
+	names, err := at.List(from)
 	if err != nil {
-		return fmt.Errorf("skeleton: %w", err)
+		return err
 	}
 	for _, name := range names {
 		if c.entries++; c.entries > mostEntries {
-			return fmt.Errorf("skeleton: more than %d entries", mostEntries)
+			return fmt.Errorf("more than %d entries", mostEntries)
 		}
-		if err := c.entry(from, to, name, depth); err != nil {
-			return fmt.Errorf("skeleton: %s: %w", name, err)
+		inner := name
+		if path != "" {
+			inner = path + "/" + name
+		}
+		if err := c.entry(from, to, name, inner, depth); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // entry copies one entry by its type. FIFOs, sockets and devices have no
-// business in a home and are left out.
-func (c *copier) entry(from, to int, name string, depth int) error {
+// business in a home and are left out. A file with several names becomes a file
+// for each: what she writes to one must not show in another by surprise.
+func (c *copier) entry(from, to int, name, path string, depth int) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(from, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return os.NewSyscallError("stat", err)
+		return &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	mode := st.Mode & 0o777 &^ c.umask
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFDIR:
-		return c.subdirectory(from, to, name, mode, depth)
-	case unix.S_IFREG:
-		return c.file(from, to, name, mode)
-	case unix.S_IFLNK:
-		buf := make([]byte, unix.PathMax)
-		n, err := unix.Readlinkat(from, name, buf)
-		if err == nil {
-			err = unix.Symlinkat(string(buf[:n]), to, name)
-		}
-		if err == nil {
-			err = unix.Fchownat(to, name, c.r.UID, c.r.GID, unix.AT_SYMLINK_NOFOLLOW)
-		}
+	kind, mode := st.Mode&unix.S_IFMT, st.Mode&0o777&^c.modes.umask
+	switch kind {
+	case unix.S_IFDIR, unix.S_IFREG, unix.S_IFLNK:
+	default:
+		c.warn(fmt.Sprintf("skeleton: %s is neither file, directory nor link and is left out", path))
+		return nil
+	}
+	if err := c.label(path, kind); err != nil {
 		return err
 	}
-	c.warn(fmt.Sprintf("skeleton: %s is neither file, directory nor link and is left out", name))
+	switch kind {
+	case unix.S_IFDIR:
+		return c.subdirectory(from, to, name, path, mode, depth)
+	case unix.S_IFREG:
+		return c.file(from, to, name, path, mode)
+	}
+	return c.link(from, to, name, path)
+}
+
+func (c *copier) link(from, to int, name, path string) error {
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(from, name, buf)
+	if err == nil {
+		err = unix.Symlinkat(string(buf[:n]), to, name)
+	}
+	if err == nil && !c.own {
+		err = unix.Fchownat(to, name, c.UID, c.GID, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if err != nil {
+		return &os.PathError{Op: "link", Path: path, Err: err}
+	}
 	return nil
 }
 
-func (c *copier) subdirectory(from, to int, name string, mode uint32, depth int) error {
-	source, err := openDir(from, name)
+func (c *copier) subdirectory(from, to int, name, path string, mode uint32, depth int) error {
+	source, err := at.OpenDir(from, name)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(source)
 	if err := unix.Mkdirat(to, name, 0o700); err != nil {
-		return os.NewSyscallError("mkdir", err)
+		return &os.PathError{Op: "mkdir", Path: path, Err: err}
 	}
-	target, err := openDir(to, name)
+	target, err := at.OpenDir(to, name)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(target)
-	if err := c.directory(source, target, depth+1); err != nil {
+	if err := c.directory(source, target, path, depth+1); err != nil {
 		return err
 	}
-	return give(target, c.r, mode)
+	return c.finish(source, target, path, mode)
 }
 
-func (c *copier) file(from, to int, name string, mode uint32) error {
-	fd, err := unix.Openat(from, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+func (c *copier) file(from, to int, name, path string, mode uint32) error {
+	fd, err := at.Open(from, name, unix.O_RDONLY|unix.O_NONBLOCK, 0, true)
 	if err != nil {
-		return os.NewSyscallError("open", err)
+		return err
 	}
-	source := os.NewFile(uintptr(fd), name)
+	source := os.NewFile(uintptr(fd), path)
 	defer source.Close()
-	fd, err = unix.Openat(to, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err = at.Open(to, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600, true)
 	if err != nil {
-		return os.NewSyscallError("create", err)
+		return err
 	}
-	target := os.NewFile(uintptr(fd), name)
+	target := os.NewFile(uintptr(fd), path)
 	defer target.Close()
-	n, err := io.Copy(target, io.LimitReader(source, mostBytes-c.bytes+1))
-	if err != nil {
+	if err := c.data(source, target); err != nil {
 		return err
 	}
-	if c.bytes += n; c.bytes > mostBytes {
-		return fmt.Errorf("more than %d MiB in all", mostBytes>>20)
-	}
-	if err := give(fd, c.r, mode); err != nil {
+	if err := c.finish(int(source.Fd()), fd, path, mode); err != nil {
 		return err
 	}
-	return target.Close()
+	return target.Close() // where a server says that the quota is used up
 }
 
-// give hands what fd names over: the owner first, because that clears set-id
-// bits, then the mode.
-func give(fd int, r Request, mode uint32) error {
-	if err := unix.Fchown(fd, r.UID, r.GID); err != nil {
-		return os.NewSyscallError("fchown", err)
+// data copies what is not a hole (lseek(2), SEEK_DATA).
+func (c *copier) data(source, target *os.File) error {
+	st, err := source.Stat()
+	if err != nil {
+		return err
 	}
-	if err := unix.Fchmod(fd, mode); err != nil {
-		return os.NewSyscallError("fchmod", err)
+	for end := int64(0); ; {
+		start, err := source.Seek(end, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break // no data behind end
+		}
+		if err == nil {
+			end, err = source.Seek(start, unix.SEEK_HOLE)
+		}
+		if errors.Is(err, unix.EINVAL) { // a file system that knows no holes
+			start, end, err = 0, st.Size(), nil
+		}
+		if err != nil {
+			return err
+		}
+		if c.bytes += end - start; c.bytes > mostBytes {
+			return fmt.Errorf("more than %d MiB in all", mostBytes>>20)
+		}
+		if err := section(source, target, start, end-start); err != nil {
+			return err
+		}
+		if end >= st.Size() {
+			break
+		}
+	}
+	return target.Truncate(st.Size())
+}
+
+func section(source, target *os.File, start, n int64) error {
+	if _, err := source.Seek(start, io.SeekStart); err != nil {
+		return err
+	}
+	if _, err := target.Seek(start, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := io.CopyN(target, source, n)
+	return err
+}
+
+// finish gives away what was copied: attributes before the mode, which then
+// bounds an access control list, too.
+func (c *copier) finish(source, target int, path string, mode uint32) error {
+	if err := c.attributes(source, target); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := c.give(target, mode); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package script runs a site's own program at the opening and closing of a
+// session, as pam_exec(8) would.
+//
+// Process: the worker of pam_berth.so. As: root.
+package script
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+
+	"berth/pam/internal/at"
+)
+
+// Call is one run of a program.
+type Call struct {
+	Path    string
+	Env     []string      // complete
+	Timeout time.Duration // after which the program and its group are killed
+}
+
+const (
+	mostLines   = 20  // of output that reach the log
+	longestLine = 400 // bytes
+	// margin is what is left of the time for saying so.
+	margin = 100 * time.Millisecond
+)
+
+// Run runs the program and logs what it prints. It fails where the program, or
+// a directory above it, is not root's alone, where it cannot be run, does not
+// end in time, or ends with a status that is not 0.
+func Run(c Call, log func(string)) error {
+	// Nobody else can exchange what was looked at, so the name will do: a script
+	// wants one.
+	file, err := at.OpenOwned(c.Path)
+	if err != nil {
+		return fmt.Errorf("exec: %w", err)
+	}
+	file.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout-margin)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.Path)
+	cmd.Env, cmd.Dir = c.Env, "/"
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("exec: %w", err)
+	}
+	cmd.Stdout, cmd.Stderr = writer, writer
+	// The death signal follows the thread that forked (prctl(2)).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	err = cmd.Start()
+	writer.Close()
+	if err != nil {
+		reader.Close()
+		return fmt.Errorf("exec: %w", err)
+	}
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		logLines(reader, log)
+	}()
+	err = cmd.Wait()
+	// A daemon that the script started may keep its output open: what it says
+	// from now on is nobody's.
+	_ = reader.SetReadDeadline(time.Now().Add(margin / 2))
+	<-said
+	reader.Close()
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("exec: %s was not done in time and was killed", c.Path)
+	}
+	if err != nil {
+		return fmt.Errorf("exec: %s: %w", c.Path, err)
+	}
+	return nil
+}
+
+// logLines logs the first lines, cut where they are long.
+func logLines(r io.Reader, log func(string)) {
+	lines := bufio.NewReaderSize(r, longestLine)
+	n, inside := 0, false
+	for {
+		text, more, err := lines.ReadLine()
+		if err != nil {
+			break
+		}
+		if !inside { // else the rest of a line that was cut
+			if n++; n <= mostLines && len(text) > 0 {
+				log("exec: " + string(text))
+			}
+		}
+		inside = more
+	}
+	if n > mostLines {
+		log(fmt.Sprintf("exec: %d lines more", n-mostLines))
+	}
+}
