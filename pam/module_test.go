@@ -48,8 +48,9 @@ func runAll(m *testing.M) int {
 // site is a host with one user, in a mount namespace of its own, and PAM
 // services that have no other module than ours.
 type site struct {
-	t   *testing.T
-	dir string
+	t      *testing.T
+	dir    string
+	logged bool // /dev/log is the site's
 }
 
 const user, uid = "nina", 4711
@@ -58,7 +59,7 @@ func newSite(t *testing.T, options string) *site {
 	t.Helper()
 	// Not t.TempDir: its parent is root's alone, and some hosts are not root.
 	dir, err := os.MkdirTemp("", "pam_site")
-	s := &site{t, dir}
+	s := &site{t: t, dir: dir}
 	s.must(err)
 	t.Cleanup(func() { s.must(os.RemoveAll(dir)) })
 	s.must(os.Chmod(dir, 0o755))
@@ -92,7 +93,10 @@ func (s *site) write(name, text string, mode os.FileMode) {
 // a shell line for it.
 func (s *site) run(before string, args ...string) string {
 	s.t.Helper()
-	script := fmt.Sprintf(`set -e; cd /; for f in passwd login.defs; do mount --bind %[1]s/$f /etc/$f; done; mount --bind %[1]s/home /home; mount --bind %[1]s/skel /etc/skel
+	if s.logged {
+		before = devLog + before
+	}
+	script := fmt.Sprintf(`set -e; S=%[1]s; cd /; for f in passwd login.defs; do mount --bind %[1]s/$f /etc/$f; done; mount --bind %[1]s/home /home; mount --bind %[1]s/skel /etc/skel
 %s
 exec "$@"`, s.dir, before)
 	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
