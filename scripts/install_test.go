@@ -31,7 +31,8 @@ func TestInstallAndUninstall(t *testing.T) {
 		"usr/sbin/berth": 0o755, "usr/libexec/berth/berth-session": 0o755, "usr/libexec/berth/guest/berth-enter": 0o755,
 		"lib/security/pam_berth.so": 0o755, "etc/ssh/sshd_config.d/50-berth.conf": 0o644,
 		"usr/share/man/man8/pam_berth.8": 0o644, "usr/share/man/man8/berth.8": 0o644, "usr/share/man/man5/berth.toml.5": 0o644,
-		"etc/berth/authorized_keys": os.ModeDir | 0o755,
+		"usr/share/pam-configs/berth": 0o644,
+		"etc/berth/authorized_keys":   os.ModeDir | 0o755,
 	} {
 		st, err := os.Stat(filepath.Join(dest, name))
 		if err != nil || st.Mode() != mode {

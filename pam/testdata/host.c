@@ -2,6 +2,7 @@
 //
 // A PAM application for the tests: host CONFDIR SERVICE USER WHAT
 //   plain     open and close, and say what the process looked like before and after
+//   silent    the same with PAM_SILENT
 //   hooks     what libpam says of the four hooks that the module does not have
 //   fork MS   pam_start, wait, fork; open and close in the child
 //   bench N   open and close N times, and print the median of an open in ns
@@ -69,9 +70,11 @@ static void *steal(void *arg)
 	return arg;
 }
 
+static int flags; /* for open and close */
+
 static int open_close(pam_handle_t *pamh)
 {
-	int opened = pam_open_session(pamh, 0), closed = pam_close_session(pamh, 0);
+	int opened = pam_open_session(pamh, flags), closed = pam_close_session(pamh, flags);
 	printf("open %d close %d\n", opened, closed);
 	fflush(stdout);
 	return opened != PAM_SUCCESS || closed != PAM_SUCCESS;
@@ -111,6 +114,8 @@ int main(int argc, char **argv)
 
 	if (argc < 5)
 		return 2;
+	if (!strcmp(what, "silent"))
+		flags = PAM_SILENT;
 	if (!strcmp(what, "odd")) {
 		sigset_t all;
 		pthread_t thread;
