@@ -10,18 +10,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
+
+	"berth/pam/internal/home"
 )
 
-// FuzzArguments: whatever is accepted names a user and a home that may be made.
+// FuzzArguments: whatever is accepted names a user and a home that she may have,
+// and a script gets what PAM says and nothing else.
 func FuzzArguments(f *testing.F) {
 	for _, seed := range []string{
-		"user=nina\nuid=4711\ngid=4711\nhome=/home/nina", "user=nina\nuid=4711\ngid=4711\nhome=/home/../nina/\nskel=/etc/skel/\numask=0077",
+		"user=nina\nuid=4711\ngid=4711\nhome=/home/nina", "user=nina\nuid=4711\ngid=4711\nhome=/home/../nina/\nskel=/etc/skel/\numask=0077\ngroups=1,2",
 		"user=\nuid=4294967295\ngid=0\nhome=/", "user=nina\nuid=-1\ngid=+1\nhome=//\numask=1000", "user=a\nuser=b\nuid=1\ngid=1\nhome=/x", "home", "=", "",
-		"user=nina\nuid=4711\ngid=4711\nhome=/home/nina\nauthorized_keys=/etc/keys/%u\nssh_dir=no\nmode=0700\nexisting=repair\nexec=/usr/local/sbin/x\nexec_failure=deny\ntimeout=5",
+		"user=nina\nuid=4711\ngid=4711\nhome=/home/nina\nauthorized_keys=/etc/keys/%u\nssh_dir=no\nmode=0700\nexisting=repair",
+		"user=nina\nuid=4711\ngid=4711\nhome=/home/nina\nexec=/usr/local/sbin/x\ntimeout=5\nPAM_TYPE=open_session\nPAM_RHOST=a b=c",
 	} {
 		f.Add(seed)
 	}
@@ -29,43 +35,66 @@ func FuzzArguments(f *testing.F) {
 		if strings.ContainsRune(text, 0) {
 			return // no argument of a program holds one
 		}
-		args := strings.Split(text, "\n")
-		if _, err := parse(args); err == nil && (len(args) < 2 || args[1] != mark) {
-			t.Errorf("%q is taken without the mark", args)
+		argv := strings.Split(text, "\n")
+		if _, _, err := read(argv); err == nil && known[argv[1]] == nil {
+			t.Errorf("%q is taken without an errand", argv)
 		}
-		r, err := parse(append([]string{"pam_berth", mark}, args...))
-		if err != nil {
-			if said := printable(err.Error()); strings.ContainsAny(said, "\n\r\x1b\x7f") {
-				t.Errorf("the error could forge a line: %q", said)
+		for errand := range known {
+			_, args, err := read(append([]string{"pam_berth", errand}, argv...))
+			if err != nil {
+				if said := printable(err.Error()); strings.ContainsAny(said, "\n\r\x1b\x7f") {
+					t.Errorf("the error could forge a line: %q", said)
+				}
+				continue
 			}
-			return
-		}
-		seen := map[string]bool{}
-		for _, arg := range args {
-			key, _, _ := strings.Cut(arg, "=")
-			if seen[key] {
-				t.Errorf("%s comes twice and is taken", key)
+			if len(args) != len(argv) {
+				t.Errorf("%q became %q", argv, args)
 			}
-			seen[key] = true
-		}
-		if !seen["user"] || !seen["uid"] || !seen["gid"] || !seen["home"] {
-			t.Errorf("%q is taken", args)
-		}
-		if !filepath.IsAbs(r.Path) || filepath.Clean(r.Path) != r.Path || r.Path == "/" {
-			t.Errorf("home %q is taken", r.Path)
-		}
-		for _, id := range []int{r.UID, r.GID} {
-			if id <= 0 || id >= 1<<32-1 {
-				t.Errorf("id %d is taken", id)
-			}
-		}
-		if r.Umask > 0o777 || r.UmaskGiven != seen["umask"] || r.SkelGiven != seen["skel"] {
-			t.Errorf("%+v of %q", r, args)
-		}
-		if again, err := parse(append([]string{"x", mark}, args...)); err != nil || fmt.Sprint(again) != fmt.Sprint(r) {
-			t.Errorf("another time: %+v, %v; first %+v", again, err, r)
+			checkHome(t, args)
+			checkExec(t, args)
 		}
 	})
+}
+
+func checkHome(t *testing.T, args arguments) {
+	t.Helper()
+	complaints := 0
+	r, err := homeRequest(args, func(string) { complaints++ })
+	if err != nil {
+		return
+	}
+	if r.User == "" || !filepath.IsAbs(args["home"]) || !filepath.IsAbs(r.Path) || filepath.Clean(r.Path) != r.Path || !filepath.IsAbs(r.Skel) {
+		t.Errorf("%+v of %q", r, args)
+	}
+	for _, id := range append([]int{r.UID, r.GID}, r.Groups...) {
+		if id <= 0 || id >= 1<<32-1 {
+			t.Errorf("id %d is taken", id)
+		}
+	}
+	if r.Umask > 0o777 || r.Mode > 0o777 || !slices.Contains([]home.Existing{home.Ignore, home.Warn, home.Repair, home.Deny}, r.Existing) {
+		t.Errorf("%+v of %q", r, args)
+	}
+	// What was given is obeyed or complained of.
+	_, umask := args["umask"]
+	if umask && !r.UmaskGiven && complaints == 0 {
+		t.Errorf("umask=%q is neither taken nor told", args["umask"])
+	}
+}
+
+func checkExec(t *testing.T, args arguments) {
+	t.Helper()
+	c, err := execRequest(args)
+	if err != nil {
+		return
+	}
+	if c.Timeout < time.Second {
+		t.Errorf("timeout %v", c.Timeout)
+	}
+	for _, entry := range c.Env {
+		if name, _, _ := strings.Cut(entry, "="); name != "PATH" && !strings.HasPrefix(name, "PAM_") {
+			t.Errorf("%q is in its environment", entry)
+		}
+	}
 }
 
 // FuzzPrintable: a message stays one line of the log and says the rest as it is.

@@ -31,7 +31,7 @@ type scenario struct {
 
 const (
 	wholeOrNothing = "A home appears when it is whole, or not at all: pam_mkhomedir leaves an empty one, and the next login calls it good."
-	notHers        = "A session in a home that is none is refused, or goes on in / where the line is optional, with the reason in the log."
+	notAbsolute    = "A relative path leads to wherever the caller happens to be: a session with such a home is refused, or goes on in / where the line is optional."
 	notServed      = "Accounts of the system, with a uid below 1000, have no home that a login should make."
 	keptMode       = "The skeleton's modes are kept, less the umask: pam_mkhomedir gives all its directories 0777 and adds 0222 to its files, less the umask."
 	plainWords     = "The same answer; the user is told whom to ask, and not that a directory is created that is not."
@@ -67,7 +67,7 @@ var scenarios = []scenario{
 	{name: "skeleton's dangling link", before: "ln -s /nowhere /etc/skel/dangling"},
 	{name: "skeleton's read-only and set-id files", before: "cd /etc/skel; touch ro; chmod 444 ro; cp .profile suid; chmod 6755 suid; cd /", why: keptMode},
 	{name: "skeleton's closed directory", before: "mkdir -m 700 /etc/skel/closed; echo x >/etc/skel/closed/file; chmod 600 /etc/skel/closed/file", why: keptMode},
-	{name: "home is a plain file", before: "echo mine >/home/nina; chown 4711:4711 /home/nina", why: notHers},
+	{name: "home is a plain file", before: "echo mine >/home/nina; chown 4711:4711 /home/nina"},
 	{name: "home is a link to a home", before: "install -d -m 700 -o 4711 -g 4711 /home/real; ln -s real /home/nina"},
 	{name: "home is root's", before: "install -d -m 755 /home/nina"},
 	{name: "missing parents", home: "/home/a/b/nina"},
@@ -75,8 +75,8 @@ var scenarios = []scenario{
 	{name: "parent that others may write", home: "/home/a/nina", before: "mkdir -m 1777 /home/a", why: "Where somebody else may write, she could exchange the home while it is made: none is made there."},
 	{name: "parent is a file", home: "/home/a/nina", before: "echo x >/home/a", why: plainWords},
 	{name: "home with a trailing slash", home: "/home/nina/", why: "The user is told the path as it is used."},
-	{name: "relative home", user: "rel", before: "cd /home", why: notHers},
-	{name: "home is /", home: "/", why: notHers},
+	{name: "relative home", user: "rel", before: "cd /home", why: notAbsolute},
+	{name: "home is /", home: "/"},
 	{name: "root without a home", user: "root", why: notServed},
 	{name: "account of the system", user: "sys", why: notServed},
 	{name: "caller is the user", before: "chown 4711 /home; set -- setpriv --reuid 4711 --regid 4711 --clear-groups \"$@\"", why: "Without root's rights nothing is done and nobody is refused (systemd's sd-pam is such a caller)."},
