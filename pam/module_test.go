@@ -96,24 +96,34 @@ func (s *site) write(name, text string, mode os.FileMode) {
 	s.must(os.Chmod(path, mode))
 }
 
+// command is a shell script, in a mount namespace in which the host is the site.
+func (s *site) command(ctx context.Context, script string, args ...string) *exec.Cmd {
+	if s.logged {
+		script = devLog + script
+	}
+	script = fmt.Sprintf(`set -e; S=%s; cd /
+for f in passwd login.defs shadow group sudoers crontab; do [ ! -e $S/$f ] || mount --bind $S/$f /etc/$f; done; mount --bind $S/home /home; mount --bind $S/skel /etc/skel
+`, s.dir) + script
+	return exec.CommandContext(ctx, "unshare", append([]string{"--mount", "--propagation", "private", "bash", "-c", script, "sh"}, args...)...)
+}
+
+// do runs a script there, to its end, and returns what it printed.
+func (s *site) do(script string, args ...string) string {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	defer cancel()
+	out, err := s.command(ctx, script, args...).CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+		s.t.Fatalf("%s %q: %v\n%s", script, args, err, out)
+	}
+	return string(out)
+}
+
 // run has the application do what args say, in the site's namespace; before is
 // a shell line for it.
 func (s *site) run(before string, args ...string) string {
 	s.t.Helper()
-	if s.logged {
-		before = devLog + before
-	}
-	script := fmt.Sprintf(`set -e; S=%[1]s; cd /; for f in passwd login.defs; do mount --bind %[1]s/$f /etc/$f; done; mount --bind %[1]s/home /home; mount --bind %[1]s/skel /etc/skel
-%s
-exec "$@"`, s.dir, before)
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
-	defer cancel()
-	argv := append([]string{"--mount", "--propagation", "private", "bash", "-c", script, "sh", built.host, s.dir + "/pam.d", "test"}, args...)
-	out, err := exec.CommandContext(ctx, "unshare", argv...).CombinedOutput()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
-		s.t.Fatalf("%q: %v\n%s", args, err, out)
-	}
-	return string(out)
+	return s.do(before+"\nexec \"$@\"", append([]string{built.host, s.dir + "/pam.d", "test"}, args...)...)
 }
 
 func (s *site) home(parts ...string) string {

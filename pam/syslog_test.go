@@ -14,8 +14,8 @@ import (
 // devLog is a shell line that puts a /dev in place, in the site's namespace, in
 // which the log is the site's own socket.
 const devLog = `mkdir -p "$S/dev"; mount -t tmpfs none "$S/dev"
-for n in null zero full random urandom tty ptmx; do touch "$S/dev/$n"; mount --bind /dev/$n "$S/dev/$n"; done
-mkdir "$S/dev/pts" "$S/dev/shm"; mount --bind /dev/pts "$S/dev/pts"; ln -s /proc/self/fd "$S/dev/fd"; ln -s "$S/log" "$S/dev/log"
+for n in null zero full random urandom tty; do touch "$S/dev/$n"; mount --bind /dev/$n "$S/dev/$n"; done
+mknod -m 666 "$S/dev/ptmx" c 5 2; mkdir "$S/dev/pts" "$S/dev/shm"; mount --bind /dev/pts "$S/dev/pts"; ln -s /proc/self/fd "$S/dev/fd"; ln -s "$S/log" "$S/dev/log"
 mount --rbind "$S/dev" /dev
 `
 
