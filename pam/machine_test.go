@@ -16,12 +16,11 @@ const hashed = "$6$rounds=1000$berth$6bVuKy1vjYV4OKllqxg5ilnTcn1ukouJrp59QpT2yh0
 // newMachine is a site with this machine's own PAM configuration, into which
 // line was put wherever sessions of users are opened, and with a user more: rob,
 // who may sudo. What programs write outside of a home is the namespace's own.
-// The module is the machine's own file, so that its workers can be told from
-// others'; in line it is called MODULE.
+// In line our module is called MODULE.
 func newMachine(t *testing.T, line string) *site {
 	t.Helper()
 	s := newSite(t, "")
-	s.shell("cp " + built.module + " " + s.dir + "/pam_berth.so; mkdir " + s.dir + "/cron.d; cp /etc/pam.d/* " + s.dir + "/pam.d/")
+	s.shell("mkdir " + s.dir + "/cron.d; cp /etc/pam.d/* " + s.dir + "/pam.d/")
 	s.stack(line)
 	var users, groups strings.Builder
 	for file, to := range map[string]*strings.Builder{"/etc/passwd": &users, "/etc/group": &groups} {
@@ -44,7 +43,7 @@ func newMachine(t *testing.T, line string) *site {
 // stack puts line into the machine's session stacks, behind pam_unix.
 func (s *site) stack(line string) {
 	s.t.Helper()
-	line = strings.ReplaceAll(line, "MODULE", s.dir+"/pam_berth.so")
+	line = strings.ReplaceAll(line, "MODULE", built.module)
 	for _, service := range []string{"common-session", "common-session-noninteractive", "runuser"} {
 		var text strings.Builder
 		for _, l := range strings.SplitAfter(s.text("/etc/pam.d/"+service), "\n") {
@@ -87,16 +86,17 @@ done
 [ "$p" = "$top" ] || echo "lost the way at $p"
 `
 
-// noWorker checks that no worker of the module at path is left.
-func noWorker(t *testing.T, path string) {
-	t.Helper()
+// noWorker checks that of the module's programs none runs in the site.
+func (s *site) noWorker() {
+	s.t.Helper()
 	links, err := filepath.Glob("/proc/[0-9]*/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.must(err)
 	for _, link := range links {
-		if exe, _ := os.Readlink(link); exe == path {
-			t.Errorf("a worker is left: %s", link)
+		if exe, _ := os.Readlink(link); exe != built.module {
+			continue
+		}
+		if mounts, _ := os.ReadFile(filepath.Dir(link) + "/mountinfo"); strings.Contains(string(mounts), filepath.Base(s.dir)+"/") {
+			s.t.Errorf("a worker is left: %s", link)
 		}
 	}
 }

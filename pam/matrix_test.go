@@ -79,6 +79,7 @@ var oddHosts = []oddHost{
 func TestHostMatrix(t *testing.T) {
 	for _, h := range oddHosts {
 		t.Run(h.name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t, "")
 			log := s.listen()
 			for _, round := range []string{"no home", "all in place", "no home, a script", "all in place, a script"} {
@@ -127,7 +128,7 @@ func (h oddHost) try(t *testing.T, s *site, first bool) string {
 		children = h.children
 	}
 	want(t, out, children+" left 0\n")
-	noWorker(t, built.module)
+	s.noWorker()
 	return out
 }
 
@@ -147,6 +148,7 @@ func TestScarceHosts(t *testing.T) {
 		{oddHost{name: "no descriptor left", traits: "nofile=0", answer: "open 4 close 4 unchanged\n"}, "the user is not known", "open 4 close 4 unchanged\n"},
 	} {
 		t.Run(h.name, func(t *testing.T) {
+			t.Parallel()
 			h.before = unprivileged
 			s := newSite(t, "")
 			log := s.listen()

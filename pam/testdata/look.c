@@ -32,14 +32,16 @@ struct action {
 /* Descriptors of /proc and of this process's status file there. */
 static int proc = -1, status = -1;
 
-/* High numbers leave the low ones to the module. */
+/* High numbers leave the low ones to the module, where there are any. */
 static int high(int fd)
 {
 	int moved = fcntl(fd, F_DUPFD_CLOEXEC, 20);
-	if (moved < 0) {
+	if (fd < 0) {
 		perror("/proc/self/status");
 		exit(2);
 	}
+	if (moved < 0)
+		return fd;
 	close(fd);
 	return moved;
 }
