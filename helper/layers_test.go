@@ -15,9 +15,10 @@ const internal = "berth/helper/internal/"
 // layers lists the packages from the bottom up. One may import those of lower
 // layers only.
 var layers = [][]string{
-	{"lifeline", "terminal", "policy", "identity", "request", "environ", "audit"},
+	{"lifeline", "terminal", "policy", "identity", "request", "environ", "audit", "process", "fault", "rules", "tree"},
 	{"engine", "guest"},
-	{"transport", "session", "enginetest"},
+	{"docker", "direct", "session", "serve"},
+	{"login"},
 }
 
 // may lists what each outside module may be imported by: a package exists

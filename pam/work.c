@@ -17,6 +17,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <security/pam_ext.h>
+#include <security/pam_modutil.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -257,15 +258,21 @@ static void add_user(struct arguments *a, const char *errand, const struct passw
 	add(a, "home=%s", pw->pw_dir);
 }
 
-/* Her groups, by which she may reach her home. Those that do not fit are the
- * worker's loss: it works with her rights, never with more. */
+#define MOST_GROUPS 256
+
+/* Those that do not fit are the user's loss: she is never given more. */
+static int groups_of(const struct passwd *pw, gid_t *groups)
+{
+	int n = MOST_GROUPS;
+	return getgrouplist(pw->pw_name, pw->pw_gid, groups, &n) < 0 ? MOST_GROUPS : n;
+}
+
+/* Her groups, by which she may reach her home. */
 static void add_groups(struct arguments *a, const struct passwd *pw)
 {
-	gid_t groups[256];
-	char text[256 * 11], *at = text;
-	int n = sizeof groups / sizeof *groups;
-	if (getgrouplist(pw->pw_name, pw->pw_gid, groups, &n) < 0)
-		n = sizeof groups / sizeof *groups;
+	gid_t groups[MOST_GROUPS];
+	char text[MOST_GROUPS * 11], *at = text;
+	int n = groups_of(pw, groups);
 	for (int i = 0; i < n; i++)
 		at += sprintf(at, "%s%lu", i ? "," : "", (unsigned long)groups[i]);
 	if (n > 0)
@@ -317,5 +324,29 @@ int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_o
 		if (pam_get_item(pamh, items[i].item, &value) == PAM_SUCCESS && value)
 			add(&a, "%s=%s", items[i].name, (const char *)value);
 	}
+	return run(pamh, o, &a);
+}
+
+int berth_names(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o)
+{
+	gid_t groups[MOST_GROUPS];
+	int n = groups_of(pw, groups);
+	struct arguments a = { .n = 0 };
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	for (int i = 0; out && i < n; i++) {
+		const struct group *g = pam_modutil_getgrgid(pamh, groups[i]);
+		if (g)
+			fprintf(out, "%lu:%s\n", (unsigned long)g->gr_gid, g->gr_name);
+	}
+	if (!out || fclose(out) != 0)
+		a.failed = 1;
+	add_user(&a, ERRAND_NAMES, pw);
+	add(&a, "gecos=%s", pw->pw_gecos ? pw->pw_gecos : "");
+	add(&a, "shell=%s", pw->pw_shell ? pw->pw_shell : "");
+	add(&a, "names=%s", a.failed ? "" : text);
+	free(text);
 	return run(pamh, o, &a);
 }

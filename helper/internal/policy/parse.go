@@ -104,24 +104,25 @@ func Parse(data []byte) (Policy, error) {
 // apply walks the two levels that a configuration has.
 func apply(p *Policy, tree map[string]any, problems *Problems) {
 	report := func(key, text string) { problems.List = append(problems.List, Problem{key, text}) }
+	set := func(set setter, key string, value any) {
+		if set == nil {
+			report(key, "is no key of berth.toml")
+		} else if err := set(p, value); err != nil {
+			report(key, err.Error())
+		}
+	}
 	for table, content := range tree {
-		known := keys[table]
-		if known == nil {
-			report(table, "is no table of berth.toml")
-			continue
-		}
 		entries, ok := content.(map[string]any)
-		if !ok {
+		switch known := keys[table]; {
+		case keys[""][table] != nil:
+			set(keys[""][table], table, content)
+		case known == nil || table == "":
+			report(table, "is no table of berth.toml")
+		case !ok:
 			report(table, "must be a table")
-			continue
-		}
-		for name, value := range entries {
-			key := table + "." + name
-			set := known[name]
-			if set == nil {
-				report(key, "is no key of berth.toml")
-			} else if err := set(p, value); err != nil {
-				report(key, err.Error())
+		default:
+			for name, value := range entries {
+				set(known[name], table+"."+name, value)
 			}
 		}
 	}

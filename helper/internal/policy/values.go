@@ -126,7 +126,7 @@ func setMounts(p *Policy, v any) error {
 				return fmt.Errorf("number %d: source holds or is in %s, which is the host's own", i+1, place)
 			}
 		}
-		for _, place := range []string{GuestDir, LifelineDir, "/proc", "/sys", "/dev"} {
+		for _, place := range []string{GuestDir, "/run/berth", "/proc", "/sys", "/dev"} {
 			if covers(m.Target, place) || covers(place, m.Target) {
 				return fmt.Errorf("number %d: target would cover %s", i+1, place)
 			}

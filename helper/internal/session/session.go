@@ -25,8 +25,10 @@ import (
 )
 
 // Transport starts the session's guest in the container and returns the
-// lifeline to it. It has checked that the other end is the guest.
-type Transport func(context.Context) (*lifeline.Conn, error)
+// lifeline to it, greeted. Before it greets it has checked that the other end is
+// the guest, and bounded the wait. Until a greeting has been answered nothing
+// has been asked for, so that another may be tried.
+type Transport func(ctx context.Context, greet func(*lifeline.Conn) error) (*lifeline.Conn, error)
 
 // Session is what a login needs, complete.
 type Session struct {
@@ -52,6 +54,12 @@ var ErrHungUp = errors.New("the client is gone")
 
 // Run opens the session and returns how its program ended.
 func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending, error) {
+	line, err := transport(ctx, s.greet)
+	if err != nil {
+		return lifeline.Ending{}, err
+	}
+	defer line.Close()
+	// Not before: from here on the input is being read.
 	stdio, err := openStdio()
 	if err != nil {
 		return lifeline.Ending{}, err
@@ -67,11 +75,6 @@ func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending
 		}
 		s.Start.TTY, s.Start.Rows, s.Start.Cols, s.Start.XPixels, s.Start.YPixels = true, size.Row, size.Col, size.Xpixel, size.Ypixel
 	}
-	line, err := transport(ctx)
-	if err != nil {
-		return lifeline.Ending{}, err
-	}
-	defer line.Close()
 	tty, master, err := s.handshake(line, stdio)
 	if err != nil {
 		return lifeline.Ending{}, err
@@ -86,33 +89,45 @@ func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending
 	return relayPipes(line, stdio)
 }
 
+// greet says who the user is and waits until the guest has become her.
+func (s *Session) greet(line *lifeline.Conn) error {
+	names := lifeline.Names{User: s.Account.Name, Gecos: s.Account.Gecos, Home: s.Account.Home, Shells: s.Shells, Groups: s.Account.Groups}
+	_, err := ask(line, lifeline.Identity, names.Pack(), lifeline.Ready)
+	return err
+}
+
+// ask sends a frame and returns the body of the one that is due in answer.
+func ask(line *lifeline.Conn, kind lifeline.Kind, body []byte, due lifeline.Kind, fds ...int) ([]byte, error) {
+	// A guest that refuses closes its end before it has read everything: its
+	// words are worth more than our broken pipe.
+	sent := line.Send(kind, body, fds...)
+	got, answer, err := line.Recv(lifeline.MaxReply)
+	switch {
+	case err != nil && sent != nil:
+		return nil, fmt.Errorf("handshake: %w", sent)
+	case err != nil:
+		return nil, fmt.Errorf("handshake: %w", err)
+	case got == lifeline.Failure:
+		refusal, err := lifeline.UnpackRefusal(answer)
+		if err != nil {
+			return nil, err
+		}
+		return nil, &Refused{refusal}
+	case got != due:
+		return nil, fmt.Errorf("handshake: frame %q where %q is due", got, due)
+	}
+	return answer, nil
+}
+
 // handshake sends the request and returns the tty's name and the pty's master,
 // if there is one.
 func (s *Session) handshake(line *lifeline.Conn, stdio *stdio) (string, *os.File, error) {
 	if err := line.SetDeadline(time.Now().Add(s.Timeout)); err != nil {
 		return "", nil, fmt.Errorf("lifeline: %w", err)
 	}
-	names := lifeline.Names{User: s.Account.Name, Gecos: s.Account.Gecos, Home: s.Account.Home, Shells: s.Shells, Groups: s.Account.Groups}
-	// A guest that refuses closes its end before it has read everything: its
-	// words are worth more than our broken pipe.
-	sent := line.Send(lifeline.Identity, names.Pack())
-	if sent == nil {
-		sent = line.Send(lifeline.Start, s.Start.Pack(), stdio.pass...)
-	}
-	kind, body, err := line.Recv(lifeline.MaxReply)
-	switch {
-	case err != nil && sent != nil:
-		return "", nil, fmt.Errorf("handshake: %w", sent)
-	case err != nil:
-		return "", nil, fmt.Errorf("handshake: %w", err)
-	case kind == lifeline.Failure:
-		refusal, err := lifeline.UnpackRefusal(body)
-		if err != nil {
-			return "", nil, err
-		}
-		return "", nil, &Refused{refusal}
-	case kind != lifeline.Started:
-		return "", nil, fmt.Errorf("handshake: frame %q", kind)
+	body, err := ask(line, lifeline.Start, s.Start.Pack(), lifeline.Started, stdio.pass...)
+	if err != nil {
+		return "", nil, err
 	}
 	stdio.passed()
 	fields, err := lifeline.Unpack(body)

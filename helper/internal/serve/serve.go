@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package serve is the container's main process and the server below it. The
+// keeper (Keep) holds the listening socket for as long as the container lives
+// and sees to it that a server runs; the server (Serve) asks the kernel who
+// calls and starts one supervisor for each session (package guest). Both are
+// container root and read no byte that a caller sent.
+//
+//	docker-init
+//	└─ berth-enter serve            the keeper
+//	    └─ berth-enter server       may die, or be replaced, at any time
+//	        └─ berth-enter session  the user; lives on, then the keeper's child
+package serve
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Where the container sees what the host mounts for it (package policy has the
+// host's side).
+const (
+	PrivateDir = "/run/berth/private"
+	serveDir   = PrivateDir + "/serve"
+	namesDir   = "/run/berth/names"
+	socketName = "socket"
+)
+
+// backlog is how many callers may wait while no server runs; the kernel lowers
+// it to net.core.somaxconn.
+const backlog = 4096
+
+// Descriptors that a server inherits.
+const (
+	listenerFD = 3
+	reportFD   = 4
+)
+
+// listen makes the socket. No user of the container may reach it: its directory
+// is mounted below one that is root's alone. Every user of the host may.
+func listen() (int, error) {
+	if err := os.Chmod(PrivateDir, 0o700); err != nil {
+		return -1, err
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	path := filepath.Join(serveDir, socketName)
+	// Under its name it is there when it can be connected to, not before.
+	next := path + ".new"
+	_ = unix.Unlink(next)
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: next}); err != nil {
+		return -1, fmt.Errorf("bind %s: %w", next, err)
+	}
+	if err := unix.Listen(fd, backlog); err != nil {
+		return -1, fmt.Errorf("listen: %w", err)
+	}
+	if err := unix.Chmod(next, 0o666); err != nil {
+		return -1, fmt.Errorf("chmod %s: %w", next, err)
+	}
+	if err := unix.Rename(next, path); err != nil {
+		return -1, fmt.Errorf("rename %s: %w", path, err)
+	}
+	return fd, nil
+}
+
+// own is the path of this program: the name that it was started by while that is
+// still this very file, which is what ps shows; else the file itself.
+func own() string {
+	const self = "/proc/self/exe"
+	var named, running unix.Stat_t
+	if filepath.IsAbs(os.Args[0]) && unix.Stat(os.Args[0], &named) == nil && unix.Stat(self, &running) == nil &&
+		named.Dev == running.Dev && named.Ino == running.Ino {
+		return os.Args[0]
+	}
+	return self
+}
+
+// spawn starts this program again with args. Its standard files are files' first
+// three; -1 is /dev/null.
+func spawn(args []string, files []int, sys *syscall.SysProcAttr) (int, error) {
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("/dev/null: %w", err)
+	}
+	defer unix.Close(null)
+	var given []uintptr
+	for _, fd := range files {
+		if fd < 0 {
+			fd = null
+		}
+		given = append(given, uintptr(fd))
+	}
+	return syscall.ForkExec(own(), append([]string{os.Args[0]}, args...), &syscall.ProcAttr{Dir: "/", Files: given, Sys: sys})
+}
+
+// logf writes a line for `docker logs`.
+func logf(format string, args ...any) { fmt.Fprintf(os.Stderr, "berth-enter: "+format+"\n", args...) }
+
+// limiter lets lines through to the log: a burst, then one in a while. What a
+// user may repeat at will must not fill the host's disk.
+type limiter struct {
+	left    float64
+	last    time.Time
+	dropped int
+}
+
+const (
+	burst  = 20
+	refill = 10 * time.Second
+)
+
+// logf may be called by one goroutine at a time.
+func (l *limiter) logf(now time.Time, format string, args ...any) {
+	if l.last.IsZero() {
+		l.left, l.last = burst, now
+	}
+	l.left = min(burst, l.left+float64(now.Sub(l.last))/float64(refill))
+	l.last = now
+	if l.left < 1 {
+		l.dropped++
+		return
+	}
+	l.left--
+	if l.dropped > 0 {
+		logf("%d lines like the next were dropped", l.dropped)
+		l.dropped = 0
+	}
+	logf(format, args...)
+}
