@@ -60,7 +60,7 @@ func status(err error) int {
 }
 
 // session supervises one session: the one whose lifeline is called name, or,
-// with name "-", the one whose connection the server left as descriptor 3.
+// with name "-", the one that the server hands over by descriptor 3.
 func session(name string, words []string) error {
 	// The session's processes are hung up by us, not along with us. Caught, not
 	// ignored: what is ignored stays so in the children (execve(2)).
@@ -73,6 +73,7 @@ func session(name string, words []string) error {
 	if err != nil {
 		return err
 	}
+	syscall.CloseOnExec(3)
 	return guest.Answer(3, r)
 }
 

@@ -85,13 +85,14 @@ func (e *Engine) compare(ctx context.Context, p policy.Policy, have container.In
 
 // sessions counts the guests by what the host's ps shows.
 func (e *Engine) sessions(ctx context.Context, name string) (int, error) {
-	top, err := e.api.ContainerTop(ctx, name, []string{"-eo", "pid,args"})
+	top, err := e.api.ContainerTop(ctx, name, []string{"-eo", "pid,uid,args"})
 	if err != nil {
 		return 0, wrap("list the container's processes", err)
 	}
 	n := 0
 	for _, process := range top.Processes {
-		if strings.HasPrefix(process[len(process)-1], policy.GuestDir+"/berth-enter session ") {
+		// Root's wait for a session.
+		if len(process) == 3 && process[1] != "0" && strings.HasPrefix(process[2], policy.GuestDir+"/berth-enter session ") {
 			n++
 		}
 	}

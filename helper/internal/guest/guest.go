@@ -48,12 +48,33 @@ func Call(name string) error {
 	return serve(line, called)
 }
 
-// Answer is a session that the container's server started for the connection
-// fd. Who called may have written its own program for it: nothing that it says
-// is believed of anybody but herself.
-func Answer(fd int, r rules.Rules) error {
-	unix.CloseOnExec(fd)
-	line, err := lifeline.New(fd)
+// Answer waits on the socket way until the container's server hands it a
+// session's connection, and serves that. Who called may have written its own
+// program for it: nothing that it says is believed of anybody but herself.
+func Answer(way int, r rules.Rules) error {
+	var one [1]byte
+	oob := make([]byte, unix.CmsgSpace(4))
+	var n, oobn int
+	var err error
+	for {
+		n, oobn, _, _, err = unix.Recvmsg(way, one[:], oob, unix.MSG_CMSG_CLOEXEC)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil || n == 0 {
+		return err // the server ended before it had a session for us
+	}
+	unix.Close(way)
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil || len(messages) != 1 {
+		return fmt.Errorf("no connection came: %w", err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return fmt.Errorf("no connection came: %w", err)
+	}
+	line, err := lifeline.New(fds[0])
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"berth/helper/internal/guest"
@@ -32,8 +31,10 @@ type server struct {
 	report *os.File
 
 	mu       sync.Mutex
-	sessions map[int]uint32 // a supervisor's pid: its user
-	open     map[uint32]int // a user's sessions, those being opened included
+	waiting  map[int]*os.File // supervisors without a session: the way to hand them one
+	wanted   chan struct{}    // has one when more should wait
+	sessions map[int]uint32   // a supervisor's pid: its user
+	open     map[uint32]int   // a user's sessions, those being opened included
 	log      limiter
 }
 
@@ -46,7 +47,8 @@ func Serve(words []string) error {
 	}
 	unix.CloseOnExec(listenerFD)
 	unix.CloseOnExec(reportFD)
-	s := &server{rules: r, report: os.NewFile(reportFD, "report"), sessions: map[int]uint32{}, open: map[uint32]int{}}
+	s := &server{rules: r, report: os.NewFile(reportFD, "report"),
+		waiting: map[int]*os.File{}, wanted: make(chan struct{}, 1), sessions: map[int]uint32{}, open: map[uint32]int{}}
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, unix.SIGTERM)
 	died := make(chan os.Signal, 1)
@@ -57,6 +59,7 @@ func Serve(words []string) error {
 			s.reap()
 		}
 	}()
+	go s.refill()
 	failed := make(chan error, 1)
 	go func() { failed <- s.accept() }()
 	select {
@@ -201,26 +204,6 @@ func (s *server) leave(uid uint32) {
 	}
 }
 
-// start gives the connection to a supervisor of its own and tells the keeper.
-func (s *server) start(line *lifeline.Conn, peer lifeline.Peer) error {
-	s.mu.Lock() // or it could be reaped before it is known
-	defer s.mu.Unlock()
-	args := append([]string{"session", "-"}, s.rules.Words()...)
-	var pid int
-	var err error
-	if cerr := line.Control(func(fd uintptr) {
-		pid, err = spawn(args, []int{-1, -1, -1, int(fd)}, &syscall.SysProcAttr{Setsid: true})
-	}); cerr != nil {
-		return cerr
-	}
-	if err != nil {
-		return fmt.Errorf("supervisor: %w", err)
-	}
-	s.sessions[pid] = peer.UID
-	fmt.Fprintf(s.report, "+%d\n", pid)
-	return nil
-}
-
 // reap waits for what has ended. A supervisor that was killed leaves processes
 // to the keeper.
 func (s *server) reap() {
@@ -234,6 +217,10 @@ func (s *server) reap() {
 		}
 		if err != nil || pid == 0 {
 			return
+		}
+		if way, idle := s.waiting[pid]; idle {
+			way.Close()
+			delete(s.waiting, pid)
 		}
 		uid, ours := s.sessions[pid]
 		if !ours {
