@@ -13,7 +13,7 @@ export PREFIX DESTDIR PAM_MODULE_DIR
 build: ## build everything into build/ (the default)
 	@mkdir -p build
 	$(GO) build $(LDFLAGS) -o build/berth ./helper/cmd/berth
-	$(GO) build $(LDFLAGS) -o build/berth-session ./helper/cmd/berth-session
+	$(GO) build -tags netgo,osusergo -trimpath -ldflags '-s -w -linkmode=external -extldflags=-static' -o build/berth-session ./helper/cmd/berth-session
 	$(GO) build $(LDFLAGS) -o build/berth-session-docker ./helper/cmd/berth-session-docker
 	CGO_ENABLED=0 $(GO) build $(LDFLAGS) -o build/berth-enter ./helper/cmd/berth-enter
 	sh pam/build.sh build/pam_berth.so

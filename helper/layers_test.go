@@ -15,9 +15,10 @@ const internal = "berth/helper/internal/"
 // layers lists the packages from the bottom up. One may import those of lower
 // layers only.
 var layers = [][]string{
-	{"lifeline", "terminal", "policy", "identity", "request", "environ", "audit", "process", "fault", "rules", "tree"},
-	{"engine", "guest"},
-	{"docker", "direct", "session", "serve"},
+	{"lifeline", "terminal", "request", "environ", "audit", "atstart", "fault", "owned", "tree"},
+	{"policy", "process", "record", "rules"},
+	{"identity", "engine", "guest", "serve"},
+	{"nss", "docker", "direct", "session"},
 	{"login"},
 }
 

@@ -13,7 +13,9 @@ import (
 	"os"
 
 	"berth/helper/internal/docker"
+	"berth/helper/internal/identity"
 	"berth/helper/internal/login"
+	"berth/helper/internal/nss"
 	"berth/helper/internal/policy"
 	"berth/helper/internal/session"
 )
@@ -21,6 +23,7 @@ import (
 func main() {
 	pre := readPrelude()
 	login.Main(login.Way{
+		Directory:   func(policy.Policy) identity.Directory { return nss.Directory{} },
 		EngineGroup: func(policy.Policy) uint32 { return pre.group },
 		Transport: func(p policy.Policy) (session.Transport, error) {
 			if p.Transport == policy.Direct {

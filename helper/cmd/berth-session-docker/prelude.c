@@ -10,7 +10,6 @@
 
 #define _GNU_SOURCE
 #include "prelude.h"
-#include "../../internal/process/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +26,17 @@
 #define LIFELINES "/var/lib/berth/lifeline/"
 
 struct berth_prelude berth_prelude = { .engine = { -1, -1 }, .lifeline = -1 };
+
+__attribute__((noreturn)) static void refuse(const char *why)
+{
+	static const char head[] = "berth: ";
+	static const char tail[] = "; nobody was let in\n";
+	ssize_t n = write(2, head, sizeof head - 1);
+	n = write(2, why, strlen(why));
+	n = write(2, tail, sizeof tail - 1);
+	(void)n;
+	_exit(255);
+}
 
 static int engine_connect(void)
 {
@@ -61,9 +71,9 @@ static int lifeline_bind(void)
 	unlink(addr.sun_path);
 	/* 0666: container root has no capability to override a mode with. The
 	 * directory keeps everybody else away. */
-	umask(0111);
+	mode_t mask = umask(0111);
 	int failed = bind(fd, (struct sockaddr *)&addr, sizeof addr), saved = errno;
-	umask(berth_process.umask);
+	umask(mask);
 	if (failed) {
 		close(fd);
 		errno = saved;
@@ -76,18 +86,21 @@ static void give_up_group(void)
 {
 	gid_t own = getgid(), r, e, s;
 	if (setresgid(own, own, own) != 0)
-		berth_refuse("the engine's group could not be given up");
+		refuse("the engine's group could not be given up");
 	if (getresgid(&r, &e, &s) != 0 || r != own || e != own || s != own)
-		berth_refuse("the engine's group was not given up");
+		refuse("the engine's group was not given up");
 	/* Try to take it back, in both of the ways there are. */
 	if (berth_prelude.group != own &&
 	    (setresgid((gid_t)-1, berth_prelude.group, (gid_t)-1) == 0 || setgid(berth_prelude.group) == 0))
-		berth_refuse("the engine's group came back");
+		refuse("the engine's group came back");
 }
 
-/* After package process's own. */
-__attribute__((constructor(102))) static void prelude(void)
+__attribute__((constructor)) static void prelude(void)
 {
+	if (getuid() != geteuid())
+		refuse("this program must not be setuid");
+	prctl(PR_SET_DUMPABLE, 0);
+	close_range(3, ~0U, 0);
 	berth_prelude.group = getegid();
 	/* Root is refused later, with words; it needs no group's help. */
 	berth_prelude.privileged = berth_prelude.group != getgid() && getuid() != 0;
@@ -102,7 +115,7 @@ __attribute__((constructor(102))) static void prelude(void)
 	give_up_group();
 	/* A change of credentials resets it (prctl(2)). */
 	if (prctl(PR_SET_DUMPABLE, 0) != 0)
-		berth_refuse("the session could not be made undumpable");
+		refuse("the session could not be made undumpable");
 	/* listen(2) records the credentials that the other end sees as SO_PEERCRED:
 	 * by now the user's, and nothing else. */
 	if (berth_prelude.lifeline >= 0 && listen(berth_prelude.lifeline, 1) != 0) {

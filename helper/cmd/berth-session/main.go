@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // berth-session is what sshd runs for a confined user, as her: the ForceCommand,
-// or her login shell. It holds no right that she lacks. Where the container
+// or her login shell. It holds no right that she lacks, and is a static program:
+// no loader stands before it that her environment could talk to. Where the container
 // serves sessions it connects to it; elsewhere, as the policy says, it gives way
 // to berth-session-docker.
 package main
@@ -13,6 +14,7 @@ import (
 
 	"berth/helper/internal/direct"
 	"berth/helper/internal/fault"
+	"berth/helper/internal/identity"
 	"berth/helper/internal/login"
 	"berth/helper/internal/policy"
 	"berth/helper/internal/process"
@@ -23,6 +25,7 @@ import (
 
 func main() {
 	login.Main(login.Way{
+		Directory:   func(p policy.Policy) identity.Directory { return &identity.Records{Dir: p.Container.Names} },
 		EngineGroup: engineGroup,
 		Transport: func(p policy.Policy) (session.Transport, error) {
 			return direct.Transport(policy.ServeSocket, p.Session.Timeout, p.Transport == policy.Direct), nil

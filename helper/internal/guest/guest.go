@@ -14,13 +14,17 @@ import (
 	"time"
 
 	"berth/helper/internal/lifeline"
+	"berth/helper/internal/record"
 	"berth/helper/internal/rules"
 
 	"golang.org/x/sys/unix"
 )
 
-// lifelineDir is where the host's lifeline directory is mounted.
-const lifelineDir = "/run/berth/lifeline"
+// Where the host's directories of lifelines and of names are mounted.
+const (
+	lifelineDir = "/run/berth/lifeline"
+	recordDir   = "/run/berth/names"
+)
 
 // handshake bounds all waiting for the other end until the session runs.
 const handshake = 10 * time.Second
@@ -177,13 +181,19 @@ func called(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
 // names come from a record of root's; her home and shell may be what she says,
 // for by the time that it is read this process is hers.
 func answered(line *lifeline.Conn, peer lifeline.Peer, r rules.Rules) (account, error) {
-	known, err := readRecord(recordDir, peer.UID)
+	kept, err := record.Read(recordDir, peer.UID)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return account{}, err
 	}
 	recorded := err == nil
+	known := lifeline.Names{User: kept.User, Gecos: kept.Gecos, Home: kept.Home, Shells: []string{r.Shell, "/bin/sh"}, Groups: kept.Groups}
 	if recorded {
-		known.Shells = append(known.Shells, r.Shell, "/bin/sh")
+		if kept.Shell != "" {
+			known.Shells = append([]string{kept.Shell}, known.Shells...)
+		}
+		if err := checkNames(&known); err != nil {
+			return account{}, err
+		}
 		if err := recordNames(namesDir, baseDir, peer, known, firstProgram(known.Shells)); err != nil {
 			return account{}, err
 		}

@@ -32,6 +32,7 @@ const DockerSuffix = "-docker"
 
 // Way is a program's way to the container.
 type Way struct {
+	Directory func(policy.Policy) identity.Directory
 	// EngineGroup is the group whose members are as good as root.
 	EngineGroup func(policy.Policy) uint32
 	// Transport returns what starts the session's guest. Its error has words
@@ -45,9 +46,13 @@ type Way struct {
 
 // Main logs the user of this process in and ends the process.
 func Main(way Way) {
+	caller, err := process.Start()
 	id := audit.NewID()
 	log := audit.Open(id)
-	ending, err := login(way, log)
+	var ending lifeline.Ending
+	if err == nil {
+		ending, err = login(way, caller, log)
+	}
 	status := report(os.Stderr, log, id, ending, err)
 	if ending.Signal != 0 && err == nil {
 		process.DieBy(ending.Signal)
@@ -55,7 +60,7 @@ func Main(way Way) {
 	os.Exit(status)
 }
 
-func login(way Way, log *slog.Logger) (lifeline.Ending, error) {
+func login(way Way, caller process.Caller, log *slog.Logger) (lifeline.Ending, error) {
 	var none lifeline.Ending
 	p, err := policy.Load(policy.Path)
 	if err != nil {
@@ -66,7 +71,7 @@ func login(way Way, log *slog.Logger) (lifeline.Ending, error) {
 			return none, err
 		}
 	}
-	account, err := identity.Current()
+	account, err := identity.Current(way.Directory(p))
 	if err != nil {
 		return none, err
 	}
@@ -90,7 +95,7 @@ func login(way Way, log *slog.Logger) (lifeline.Ending, error) {
 	if err != nil {
 		return none, err
 	}
-	s := assemble(p, account, req, self)
+	s := assemble(p, caller, account, req, self)
 	s.Log = log
 	ending, err := s.Run(context.Background(), transport)
 	if err != nil && way.Instead != nil {
@@ -102,17 +107,17 @@ func login(way Way, log *slog.Logger) (lifeline.Ending, error) {
 }
 
 // assemble makes the session of what policy, process, account and client say.
-func assemble(p policy.Policy, account identity.Account, req request.Request, self string) *session.Session {
+func assemble(p policy.Policy, caller process.Caller, account identity.Account, req request.Request, self string) *session.Session {
 	shells := []string{account.Shell, p.Session.Shell, "/bin/sh"}
 	if account.Shell == self || account.Shell == "" {
 		shells = shells[1:] // she has berth-session for a login shell
 	}
-	umask := process.Umask()
+	umask := caller.Umask
 	if p.Session.Umask != nil {
 		umask = *p.Session.Umask
 	}
 	var limits []lifeline.Limit
-	for _, l := range process.Limits() {
+	for _, l := range caller.Limits {
 		limits = append(limits, lifeline.Limit(l))
 	}
 	sftp := []string{p.Session.SFTPServer}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"berth/helper/internal/owned"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -164,7 +166,7 @@ func TestLoadTrustsRootAlone(t *testing.T) {
 			return errors.Join(os.Rename(p, p+".real"), os.Symlink(p+".real", p))
 		},
 		"a FIFO": func(p string) error { return errors.Join(os.Remove(p), unix.Mkfifo(p, 0o644)) },
-		"long":   func(p string) error { return os.Truncate(p, largest+1) },
+		"long":   func(p string) error { return os.Truncate(p, owned.Largest+1) },
 	} {
 		path := filepath.Join(t.TempDir(), "berth.toml")
 		if err := os.WriteFile(path, nil, 0o644); err != nil {

@@ -9,13 +9,11 @@ package rules
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"berth/helper/internal/owned"
 )
 
 // File is the rules' name in the directory of names.
@@ -95,34 +93,9 @@ func id(text string) (uint32, error) {
 
 // Load reads the file at path, which root must own and nobody else may write.
 func Load(path string) (Rules, error) {
-	text, err := ReadOwned(path)
+	text, err := owned.Read(path)
 	if err != nil {
-		return Rules{}, err
+		return Rules{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return Parse(strings.Split(strings.TrimSuffix(text, "\n"), "\n"))
-}
-
-// longest is how long a file that ReadOwned reads may be, in bytes.
-const longest = 64 << 10
-
-// ErrNotRoots is a file that somebody else than root could have written.
-var ErrNotRoots = errors.New("not a file of root's alone")
-
-// ReadOwned reads a file of which root is the owner and the only writer.
-func ReadOwned(path string) (string, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
-	}
-	file := os.NewFile(uintptr(fd), path)
-	defer file.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Uid != 0 || st.Mode&0o022 != 0 || st.Size > longest {
-		return "", fmt.Errorf("%s: %w", path, ErrNotRoots)
-	}
-	text, err := io.ReadAll(io.LimitReader(file, longest))
-	return string(text), err
+	return Parse(strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"))
 }

@@ -15,8 +15,9 @@ import (
 	"sync"
 	"time"
 
-	"berth/helper/internal/guest"
 	"berth/helper/internal/lifeline"
+	"berth/helper/internal/owned"
+	"berth/helper/internal/record"
 	"berth/helper/internal/rules"
 
 	"golang.org/x/sys/unix"
@@ -180,7 +181,7 @@ func (s *server) judge(peer lifeline.Peer) *refusal {
 		return no("the caller is in the group of root")
 	case slices.ContainsFunc(groups, func(g uint32) bool { return slices.Contains(s.rules.Held, g) }):
 		return no("the caller is in the container engine's group")
-	case peer.UID > numbered && !guest.Recorded(peer.UID):
+	case peer.UID > numbered && !owned.Exists(record.Path(namesDir, peer.UID)):
 		return no("the uid may be of a user namespace: PAM has recorded no names for it")
 	}
 	return nil
