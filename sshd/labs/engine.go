@@ -84,3 +84,11 @@ func (e *Engine) Signal(sig syscall.Signal) {
 		e.t.Fatal(err)
 	}
 }
+
+// Kill ends the daemon as a crash does.
+func (e *Engine) Kill() {
+	e.t.Helper()
+	e.Signal(syscall.SIGKILL)
+	_ = e.daemon.Wait()
+	e.daemon = nil
+}
