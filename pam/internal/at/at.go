@@ -15,6 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// mostTries is how often an open that is disturbed is tried again.
+const mostTries = 100
+
 // Open opens the one name in dir; flags and mode are open(2)'s. No symbolic
 // link is followed, and no other file system is entered unless cross is set
 // (openat2(2)).
@@ -27,7 +30,9 @@ func Open(dir int, name string, flags int, mode uint32, cross bool) (int, error)
 		how.Resolve |= unix.RESOLVE_NO_XDEV
 	}
 	fd, err := unix.Openat2(dir, name, &how)
-	for errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) { // something was renamed meanwhile
+	// Something was renamed meanwhile; or, for longer than a login can wait, a
+	// user holds a lease on her file (fcntl(2), F_SETLEASE).
+	for try := 0; try < mostTries && (errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)); try++ {
 		fd, err = unix.Openat2(dir, name, &how)
 	}
 	if errors.Is(err, unix.ENOSYS) {
@@ -58,9 +63,16 @@ func List(dir int) ([]string, error) {
 	return file.Readdirnames(-1)
 }
 
-// RemoveAll removes name in dir and all below it, following nothing.
-func RemoveAll(dir int, name string) error {
-	if err := unix.Unlinkat(dir, name, 0); err == nil || !errors.Is(err, unix.EISDIR) {
+// Remove removes name in dir if it is no directory.
+func Remove(dir int, name string) error { return unix.Unlinkat(dir, name, 0) }
+
+// RemoveAll removes name in dir and all below it, following nothing. In a
+// directory that is a user's it enters hers alone: she can move in what is
+// another's, and what she may not remove there, root shall not for her.
+func RemoveAll(dir int, name string) error { return removeAll(dir, name, 0) }
+
+func removeAll(dir int, name string, owner uint32) error {
+	if err := Remove(dir, name); err == nil || !errors.Is(err, unix.EISDIR) {
 		return err
 	}
 	fd, err := Open(dir, name, unix.O_RDONLY|unix.O_DIRECTORY, 0, false)
@@ -68,12 +80,19 @@ func RemoveAll(dir int, name string) error {
 		return err
 	}
 	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if owner != 0 && st.Uid != owner {
+		return fmt.Errorf("%s belongs to uid %d, and lies in a directory of uid %d", name, st.Uid, owner)
+	}
 	names, err := List(fd)
 	if err != nil {
 		return err
 	}
 	for _, n := range names {
-		if err := RemoveAll(fd, n); err != nil {
+		if err := removeAll(fd, n, st.Uid); err != nil {
 			return err
 		}
 	}
@@ -90,22 +109,45 @@ func Lock(fd int) bool {
 	return !errors.Is(unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// Sweep removes the entries of dir whose names begin with prefix and whose
-// maker is gone.
-func Sweep(dir int, prefix string) {
-	names, _ := List(dir)
-	for _, name := range names {
-		if len(name) <= len(prefix) || name[:len(prefix)] != prefix {
-			continue
-		}
+// mostSwept is how much is removed at a time: a login waits, and a user can
+// make any number of names.
+const mostSwept = 100
+
+// Sweep removes, by remove, the entries of dir whose names begin with prefix and
+// whose maker is gone.
+func Sweep(dir int, prefix string, remove func(dir int, name string) error) {
+	for _, name := range begins(dir, prefix) {
 		fd, err := Open(dir, name, unix.O_RDONLY|unix.O_NONBLOCK, 0, false)
 		if err != nil {
 			continue
 		}
 		if left(fd) {
-			_ = RemoveAll(dir, name)
+			_ = remove(dir, name)
 		}
 		unix.Close(fd)
+	}
+}
+
+// begins returns the first names in dir that begin with prefix.
+func begins(dir int, prefix string) (found []string) {
+	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	file := os.NewFile(uintptr(fd), "directory")
+	defer file.Close()
+	for {
+		names, err := file.Readdirnames(1000)
+		for _, name := range names {
+			if len(name) > len(prefix) && name[:len(prefix)] == prefix {
+				if found = append(found, name); len(found) == mostSwept {
+					return found
+				}
+			}
+		}
+		if err != nil {
+			return found
+		}
 	}
 }
 
@@ -147,18 +189,18 @@ func renamePlainly(dir int, name, to string) (taken bool, err error) {
 	return false, os.NewSyscallError("rename", err)
 }
 
-// Safe fails with *UnsafeError unless the directory, file or link is root's and
-// no one else may write it. (An access control list shows in the group's bits,
-// acl(5).)
-func Safe(fd int, what string) error {
+// Safe fails with *UnsafeError unless the directory or file is root's, or the
+// user uid's (0 for root's alone), and no one else may write it. It returns
+// whose it is. (An access control list shows in the group's bits, acl(5).)
+func Safe(fd, uid int, what string) (owner int, err error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return os.NewSyscallError("fstat", err)
+		return 0, os.NewSyscallError("fstat", err)
 	}
-	if st.Uid != 0 || st.Mode&0o022 != 0 {
-		return &UnsafeError{Path: what, Owner: int(st.Uid), Others: st.Mode&0o022 != 0}
+	if owner = int(st.Uid); owner != 0 && owner != uid || st.Mode&0o022 != 0 {
+		return owner, &UnsafeError{Path: what, Owner: owner, Others: st.Mode&0o022 != 0}
 	}
-	return nil
+	return owner, nil
 }
 
 // UnsafeError is something that others than root may change.
