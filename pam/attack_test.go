@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,12 +43,12 @@ func ambushes(keys string) map[string]ambush {
 	split := func(attacks string) []string { return strings.Split(attacks, "|") }
 	return map[string]ambush{
 		"in her home": {
-			options: "authorized_keys=" + keys + "/%u", home: "/home/nina", share: 35, copies: 2, allowed: "0",
+			options: "authorized_keys=" + keys + "/%u", home: "/home/nina", share: 25, copies: 2, allowed: "0",
 			before:  nina + "/home/nina",
 			attacks: []string{"4711:swap:/home/nina:.ssh", "4711:swap:/home/nina/.ssh:authorized_keys,.authorized_keys.berth.*"},
 		},
 		"a home below her own directories": {
-			home: "/home/hers/sub/nina", share: 25, copies: 2, allowed: "0 6",
+			home: "/home/hers/sub/nina", share: 10, copies: 2, allowed: "0 6",
 			before:  nina + "/home/hers /home/hers/sub",
 			attacks: []string{"4711:swap:/home/hers/sub:nina,.berth-new.*", "4711:swap:/home/hers:sub"},
 		},
@@ -57,12 +58,12 @@ func ambushes(keys string) map[string]ambush {
 			attacks: split(fmt.Sprintf(entries, "/home/hers")),
 		},
 		"a home below another's directory": {
-			options: "authorized_keys=" + keys + "/%u", home: "/home/class/nina", share: 20, copies: 2, allowed: "0 6",
+			options: "authorized_keys=" + keys + "/%u", home: "/home/class/nina", share: 29, copies: 2, allowed: "0 6",
 			before:  prof + "/home/class; " + nina + "/home/class/nina; " + nina + "/home/class/nina/.ssh; install -o 4711 -m 600 /dev/null /home/class/nina/.ssh/authorized_keys",
 			attacks: []string{"4900:turn:/home/class:nina", "4711:swap:/home/class/nina/.ssh:authorized_keys"},
 		},
 		"a home that a group may exchange, denied": {
-			options: "existing=deny", home: "/home/class/nina", share: 10, copies: 2, allowed: "0 6",
+			options: "existing=deny", home: "/home/class/nina", share: 25, copies: 2, allowed: "0 6",
 			before:  "install -d -m 775 -g 4900 /home/class; " + nina + "/home/class/nina; " + nina + "/home/class/nina/.ssh; install -o 4711 -m 600 /dev/null /home/class/nina/.ssh/authorized_keys",
 			attacks: []string{"4900:turn:/home/class:nina", "4900:turn:/home/class:nina"},
 		},
@@ -85,6 +86,10 @@ func ambushes(keys string) map[string]ambush {
 			home: "/home/nina", share: 1, copies: 1, allowed: "0 14", before: nina + "/home/nina",
 			attacks: []string{"4711:signal::9", "4711:swap:/home/nina:.ssh"},
 		},
+		"workers stopped": {
+			options: "timeout=1", home: "/home/nina", share: 1, copies: 1, allowed: "0 14", before: nina + "/home/nina",
+			attacks: []string{"4711:signal::19", "4711:swap:/home/nina:.ssh"},
+		},
 	}
 }
 
@@ -100,6 +105,7 @@ func TestAttackers(t *testing.T) {
 		c := all[name]
 		t.Run(name, func(t *testing.T) {
 			s := attacked(t, c.options, c.home)
+			s.patience *= time.Duration(1 + count(t)/rounds)
 			v := s.watchVictim()
 			log := s.listen()
 			n := count(t) * c.share / 100

@@ -58,6 +58,8 @@ type site struct {
 	t      *testing.T
 	dir    string
 	logged bool // /dev/log is the site's
+	// patience is how long the application may take.
+	patience time.Duration
 }
 
 const user, uid = "nina", 4711
@@ -66,7 +68,7 @@ func newSite(t *testing.T, options string) *site {
 	t.Helper()
 	// Not t.TempDir: its parent is root's alone, and some hosts are not root.
 	dir, err := os.MkdirTemp("", "pam_site")
-	s := &site{t: t, dir: dir}
+	s := &site{t: t, dir: dir, patience: time.Minute}
 	s.must(err)
 	t.Cleanup(func() { s.must(os.RemoveAll(dir)) })
 	s.must(os.Chmod(dir, 0o755))
@@ -106,7 +108,7 @@ func (s *site) run(before string, args ...string) string {
 	script := fmt.Sprintf(`set -e; S=%[1]s; cd /; for f in passwd login.defs; do mount --bind %[1]s/$f /etc/$f; done; mount --bind %[1]s/home /home; mount --bind %[1]s/skel /etc/skel
 %s
 exec "$@"`, s.dir, before)
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
 	argv := append([]string{"--mount", "--propagation", "private", "bash", "-c", script, "sh", built.host, s.dir + "/pam.d", "test"}, args...)
 	out, err := exec.CommandContext(ctx, "unshare", argv...).CombinedOutput()

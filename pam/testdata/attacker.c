@@ -13,7 +13,7 @@
 //   drop    a file, a link and a directory into DIR, again and again
 //   mode    gives DIR, which is the attacker's, the mode ARGUMENT again and again
 //   signal  the workers that have become UID, with the number ARGUMENT
-// DIR, which may end in PREFIX*, is never reached by way of a symbolic link: what
+// DIR, in which a name may be PREFIX*, is never reached by way of a symbolic link: what
 // the attackers touch is theirs, and all else was the worker.
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -39,30 +39,29 @@
 static int stash;
 static const char *victim;
 
-/* Opens a directory by path, a last component PREFIX* being the first that begins so. */
+/* Opens a directory by path; a component PREFIX* is the first that begins so. */
 static int reach(const char *path)
 {
 	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
-	char copy[512];
+	char copy[512], found[600] = "";
 	snprintf(copy, sizeof copy, "%s", path);
-	size_t n = strlen(copy);
-	char *name = NULL;
-	if (n && copy[n - 1] == '*') {
-		copy[n - 1] = 0;
-		name = strrchr(copy, '/');
-		*name++ = 0;
-	}
+	char *star = strchr(copy, '*'), *prefix;
+	if (!star)
+		return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+	*star = 0;
+	prefix = strrchr(copy, '/');
+	*prefix++ = 0;
 	int dir = (int)syscall(SYS_openat2, AT_FDCWD, copy, &how, sizeof how);
-	if (dir < 0 || !name)
-		return dir;
-	DIR *d = fdopendir(dir);
+	DIR *d = dir < 0 ? NULL : fdopendir(dir);
 	struct dirent *e;
-	int found = -1;
-	while (found < 0 && (e = readdir(d)))
-		if (!strncmp(e->d_name, name, strlen(name)))
-			found = (int)syscall(SYS_openat2, dir, e->d_name, &how, sizeof how);
+	if (!d)
+		return -1;
+	while (!*found && (e = readdir(d)))
+		if (!strncmp(e->d_name, prefix, strlen(prefix)))
+			snprintf(found, sizeof found, "%s%s", e->d_name, star + 1);
+	int fd = *found ? (int)syscall(SYS_openat2, dir, found, &how, sizeof how) : -1;
 	closedir(d);
-	return found;
+	return fd;
 }
 
 static void empty(int dir, const char *name)
