@@ -18,7 +18,7 @@ import (
 )
 
 // What the tests share: the module and a PAM application, both just built.
-var built struct{ module, host string }
+var built struct{ module, host, attacker string }
 
 func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 
@@ -38,10 +38,11 @@ func runAll(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	built.module, built.host = filepath.Join(dir, "pam_berth.so"), filepath.Join(dir, "host")
+	built.module, built.host, built.attacker = filepath.Join(dir, "pam_berth.so"), filepath.Join(dir, "host"), filepath.Join(dir, "attacker")
 	for _, argv := range [][]string{
 		{"sh", "build.sh", built.module},
 		{"gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", built.host, "testdata/host.c", "-lpam", "-lpthread"},
+		{"gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", built.attacker, "testdata/attacker.c"},
 	} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%q: %v\n%s", argv, err, out)
@@ -57,6 +58,8 @@ type site struct {
 	t      *testing.T
 	dir    string
 	logged bool // /dev/log is the site's
+	// patience is how long the application may take.
+	patience time.Duration
 }
 
 const user, uid = "nina", 4711
@@ -65,7 +68,7 @@ func newSite(t *testing.T, options string) *site {
 	t.Helper()
 	// Not t.TempDir: its parent is root's alone, and some hosts are not root.
 	dir, err := os.MkdirTemp("", "pam_site")
-	s := &site{t: t, dir: dir}
+	s := &site{t: t, dir: dir, patience: time.Minute}
 	s.must(err)
 	t.Cleanup(func() { s.must(os.RemoveAll(dir)) })
 	s.must(os.Chmod(dir, 0o755))
@@ -105,7 +108,7 @@ func (s *site) run(before string, args ...string) string {
 	script := fmt.Sprintf(`set -e; S=%[1]s; cd /; for f in passwd login.defs; do mount --bind %[1]s/$f /etc/$f; done; mount --bind %[1]s/home /home; mount --bind %[1]s/skel /etc/skel
 %s
 exec "$@"`, s.dir, before)
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
 	argv := append([]string{"--mount", "--propagation", "private", "bash", "-c", script, "sh", built.host, s.dir + "/pam.d", "test"}, args...)
 	out, err := exec.CommandContext(ctx, "unshare", argv...).CombinedOutput()
