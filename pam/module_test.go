@@ -56,7 +56,8 @@ func runAll(m *testing.M) int {
 type site struct {
 	t      *testing.T
 	dir    string
-	logged bool // /dev/log is the site's
+	logged bool   // /dev/log is the site's
+	kept   string // the process that keeps the namespace, or "" where each run has its own
 }
 
 const user, uid = "nina", 4711
@@ -99,20 +100,35 @@ func (s *site) write(name, text string, mode os.FileMode) {
 // a shell line for it.
 func (s *site) run(before string, args ...string) string {
 	s.t.Helper()
-	if s.logged {
-		before = devLog + before
+	return s.exec(before, append([]string{built.host, s.dir + "/pam.d", "test"}, args...)...)
+}
+
+// exec runs a command in the site's namespace.
+func (s *site) exec(before string, args ...string) string {
+	s.t.Helper()
+	enter := []string{"unshare", "--mount", "--propagation", "private"}
+	script := s.mounts() + before
+	if s.kept != "" {
+		enter, script = []string{"nsenter", "--mount", "--target", s.kept}, "set -e; S="+s.dir+"; cd /; "+before
 	}
-	script := fmt.Sprintf(`set -e; S=%[1]s; cd /; for f in passwd login.defs; do mount --bind %[1]s/$f /etc/$f; done; mount --bind %[1]s/home /home; mount --bind %[1]s/skel /etc/skel
-%s
-exec "$@"`, s.dir, before)
 	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()
-	argv := append([]string{"--mount", "--propagation", "private", "bash", "-c", script, "sh", built.host, s.dir + "/pam.d", "test"}, args...)
-	out, err := exec.CommandContext(ctx, "unshare", argv...).CombinedOutput()
+	argv := append(append(enter, "bash", "-c", script+"\nexec \"$@\"", "sh"), args...)
+	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
 		s.t.Fatalf("%q: %v\n%s", args, err, out)
 	}
 	return string(out)
+}
+
+// mounts is the shell script that makes the site of a new namespace.
+func (s *site) mounts() string {
+	script := fmt.Sprintf(`set -e; S=%[1]s; cd /; for f in passwd login.defs; do mount --bind %[1]s/$f /etc/$f; done; mount --bind %[1]s/home /home; mount --bind %[1]s/skel /etc/skel
+`, s.dir)
+	if s.logged {
+		script += devLog
+	}
+	return script
 }
 
 func (s *site) home(parts ...string) string {

@@ -5,6 +5,7 @@
 //   silent    the same with PAM_SILENT
 //   hooks     what libpam says of the four hooks that the module does not have
 //   fork MS   pam_start, wait, fork; open and close in the child
+//   after CMD as plain, with a shell's CMD run between pam_start and the opening
 //   bench N   open and close N times, and print the median of an open in ns
 //   odd       SIGCHLD ignored, all signals blocked, a thread that steals
 //             children, umask 0, no standard files; then as plain
@@ -50,11 +51,13 @@ static void look(const char *when)
 	char line[256], cwd[256];
 	struct rlimit files;
 	FILE *f = fopen("/proc/self/status", "re");
+	siginfo_t child;
 	mode_t mask = umask(0);
 	umask(mask);
 	getrlimit(RLIMIT_NOFILE, &files);
 	printf("%s threads %d fds %d umask %03o files %lu cwd %s\n", when, entries("/proc/self/task"), entries("/proc/self/fd"), mask,
 	       (unsigned long)files.rlim_cur, getcwd(cwd, sizeof cwd));
+	printf("%s children %s\n", when, waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) < 0 ? "none" : "some");
 	while (f && fgets(line, sizeof line, f))
 		if (!strncmp(line, "Sig", 3) && strncmp(line, "SigQ", 4) && strncmp(line, "SigPnd", 6))
 			printf("%s %s", when, line);
@@ -139,6 +142,9 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(what, "bench"))
 		return bench(pamh, atoi(argv[5]));
+	fflush(stdout);
+	if (!strcmp(what, "after") && system(argv[5]) != 0)
+		return 3;
 	look("started");
 	if (!strcmp(what, "fork")) {
 		int status;

@@ -93,16 +93,21 @@ func step(dir int, name string, create bool) (next int, target string, err error
 	return fd, target, err
 }
 
-// mkdir makes and opens a directory of root's, 0755 whatever the umask says.
+// mkdir makes and opens a directory of root's, 0755: at once, because nobody would
+// mend what a maker that is killed here leaves, and again, because an inherited
+// access control list may have its say in the first.
 func mkdir(dir int, name string) (int, error) {
-	if err := unix.Mkdirat(dir, name, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
+	mask := unix.Umask(0o022)
+	err := unix.Mkdirat(dir, name, 0o755)
+	unix.Umask(mask)
+	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return -1, os.NewSyscallError("mkdir", err)
 	}
+	made := err == nil
 	fd, err := OpenDir(dir, name)
-	if err != nil {
-		return -1, err
+	if err != nil || !made { // another login was quicker
+		return fd, err
 	}
-	// Another login may have made it just before, and changes nothing by this.
 	if err := unix.Fchmod(fd, 0o755); err != nil {
 		unix.Close(fd)
 		return -1, os.NewSyscallError("fchmod", err)

@@ -97,23 +97,26 @@ func (m *maker) repair() error {
 	if err := unix.Fstat(dir, &st); err != nil {
 		return os.NewSyscallError("fstat", err)
 	}
-	mode := st.Mode & 0o7777 &^ 0o022
-	if int(st.Uid) != m.UID {
-		if st.Uid != 0 {
-			return fmt.Errorf("it belongs to uid %d", st.Uid)
-		}
-		names, err := at.List(dir)
-		if err != nil {
-			return err
-		}
-		if len(names) > 0 {
-			return errors.New("it is root's, and not empty")
-		}
-		modes, err := modesFor(m.Request, loginDefs)
-		if err != nil {
-			return err
-		}
-		mode = modes.home
+	if int(st.Uid) == m.UID {
+		return os.NewSyscallError("fchmod", unix.Fchmod(dir, st.Mode&0o7777&^0o022))
 	}
-	return m.give(dir, mode)
+	if st.Uid != 0 {
+		return fmt.Errorf("it belongs to uid %d", st.Uid)
+	}
+	names, err := at.List(dir)
+	if err != nil {
+		return err
+	}
+	if len(names) > 0 {
+		return errors.New("it is root's, and not empty")
+	}
+	modes, err := modesFor(m.Request, loginDefs)
+	if err != nil {
+		return err
+	}
+	// The mode first: once it is hers, the next login finds nothing to repair.
+	if err := unix.Fchmod(dir, modes.home); err != nil {
+		return os.NewSyscallError("fchmod", err)
+	}
+	return os.NewSyscallError("fchown", unix.Fchown(dir, m.UID, m.GID))
 }
