@@ -164,22 +164,28 @@ func want(t *testing.T, out string, lines ...string) {
 	}
 }
 
+// untouched checks what the application says of itself before, in and after a session.
+func untouched(t *testing.T, out string) {
+	t.Helper()
+	states := map[string]string{}
+	for _, line := range strings.Split(out, "\n") {
+		if when, rest, ok := strings.Cut(line, " "); ok {
+			states[when] += rest + "\n"
+		}
+	}
+	if !strings.Contains(states["before"], "threads 1 ") || states["started"] != states["before"] || states["after"] != states["before"] {
+		t.Errorf("the host was changed:\n%s", out)
+	}
+	want(t, states["after"], "SigCgt:\t0000000000000000", "children none")
+}
+
 // Loading the module starts nothing: one thread, no handler, before and after.
 func TestHostIsUntouched(t *testing.T) {
 	s := newSite(t, "")
 	for _, round := range []string{"first", "again"} {
 		out := s.run("", user, "plain")
 		want(t, out, "open 0 close 0")
-		states := map[string]string{}
-		for _, line := range strings.Split(out, "\n") {
-			if when, rest, ok := strings.Cut(line, " "); ok {
-				states[when] += rest + "\n"
-			}
-		}
-		if !strings.Contains(states["before"], "threads 1 ") || states["started"] != states["before"] || states["after"] != states["before"] {
-			t.Errorf("%s: the host was changed:\n%s", round, out)
-		}
-		want(t, states["after"], "SigCgt:\t0000000000000000")
+		untouched(t, out)
 		if told := strings.Contains(out, "says Creating directory '/home/nina'."); told != (round == "first") {
 			t.Errorf("%s: %s", round, out)
 		}

@@ -33,15 +33,45 @@
 #define MOST_LINES 40
 /* How long a worker that has answered may take to end. */
 #define UNTIL_KILL_MS 1000
+/* How long one that was killed may take to be dead. */
+#define UNTIL_DEAD_MS 1000
 
 struct reader {
 	pam_handle_t *pamh;
 	const struct berth_options *o;
+	const char *self; /* what runs as the worker */
 	char line[512];
 	size_t used;
 	int lines;
+	int told;   /* the user has been told something */
 	int result; /* -1 until the worker has said it */
 };
+
+/* The number that is all of text, or -1. */
+static int digits(const char *text)
+{
+	int n = *text ? 0 : -1;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9' || n > 9999)
+			return -1;
+		n = n * 10 + (*text - '0');
+	}
+	return n;
+}
+
+/* The line goes to a log and a terminal: no control character goes along, be it
+ * one byte or, in UTF-8, two (U+0080 to U+009F). */
+static void clean(unsigned char *text, size_t n)
+{
+	text[n] = 0;
+	for (size_t i = 0; i < n; i++)
+		if (text[i] == '\t')
+			text[i] = ' ';
+		else if (text[i] < ' ' || text[i] == 0x7f)
+			text[i] = '?';
+		else if (text[i] == 0xc2 && text[i + 1] >= 0x80 && text[i + 1] <= 0x9f)
+			text[i] = text[i + 1] = '?';
+}
 
 static void take_line(struct reader *r)
 {
@@ -49,17 +79,23 @@ static void take_line(struct reader *r)
 	int level = LOG_ERR;
 	const char *text = r->line;
 
-	r->line[r->used] = 0;
+	clean((unsigned char *)r->line, r->used);
 	r->used = 0;
-	if (text[0] == 'R') {
-		int code = atoi(text + 1);
-		r->result = code >= 0 && code < _PAM_RETURN_VALUES ? code : PAM_SESSION_ERR;
+	int code = digits(text[0] ? text + 1 : "");
+	if (text[0] == 'R' && code >= 0 && code < _PAM_RETURN_VALUES) {
+		r->result = code;
+		return;
+	}
+	if (text[0] == 'X' && code > 0) {
+		errno = code;
+		pam_syslog(r->pamh, LOG_ERR, "the worker %s could not be run: %m", r->self);
+		r->result = PAM_SYSTEM_ERR;
 		return;
 	}
 	if (!text[0] || r->lines++ >= MOST_LINES)
 		return;
 	if (text[0] == 'U') {
-		if (!r->o->silent)
+		if (!r->o->silent && !r->told++)
 			pam_info(r->pamh, "%s", text + 1);
 		return;
 	}
@@ -101,9 +137,9 @@ static int read_result(struct reader *r, int fd)
 		if (got <= 0)
 			return 1;
 		for (ssize_t i = 0; i < got; i++) {
-			if (buf[i] == '\n' || r->used == sizeof r->line - 1)
+			if (buf[i] == '\n')
 				take_line(r);
-			if (buf[i] != '\n')
+			else if (r->used < sizeof r->line - 1) /* what is longer is cut */
 				r->line[r->used++] = buf[i];
 			if (r->result >= 0)
 				return 1;
@@ -131,7 +167,18 @@ static void raise_limits(void)
 	}
 }
 
-__attribute__((noreturn)) static void child(const char *self, char **argv, int result)
+/* Tells the parent, by the pipe at fd, why there is no worker. */
+__attribute__((noreturn)) static void no_worker(int fd, int error)
+{
+	char line[] = "X000\n";
+	for (int i = 3; i > 0; i--, error /= 10)
+		line[i] = (char)('0' + error % 10);
+	if (write(fd, line, sizeof line - 1) < 0)
+		_exit(126);
+	_exit(127);
+}
+
+__attribute__((noreturn)) static void child(const struct reader *r, char **argv, int result)
 {
 	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	static char *environment[] = { path, NULL };
@@ -143,12 +190,14 @@ __attribute__((noreturn)) static void child(const char *self, char **argv, int r
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
+	/* Were the host killed, nobody else would end a worker that hangs. */
+	alarm((unsigned)r->o->timeout + 1);
 	raise_limits();
 	/* Away from the numbers that are given out next. */
 	int high = fcntl(result, F_DUPFD, RESULT_FD + 1);
 	int null = open("/dev/null", O_RDWR);
 	if (high < 0)
-		_exit(126);
+		no_worker(result, errno);
 	for (int fd = 0; fd < 2; fd++)
 		if (null >= 0)
 			dup2(null, fd);
@@ -159,33 +208,46 @@ __attribute__((noreturn)) static void child(const char *self, char **argv, int r
 	close_range(RESULT_FD + 1, ~0U, 0);
 	umask(077);
 	if (chdir("/") != 0 || setgroups(0, NULL) != 0 || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
-		_exit(126);
-	execve(self, argv, environment);
-	_exit(127);
+		no_worker(RESULT_FD, errno);
+	execve(r->self, argv, environment);
+	no_worker(RESULT_FD, errno);
+}
+
+/* Whether the process of the pidfd ends within some time. */
+static int ends_within(int pidfd, int ms)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	int n;
+	for (long end = now_ms() + ms; (n = poll(&p, 1, ms)) < 0 && errno == EINTR && ms > 0;)
+		ms = end > now_ms() ? (int)(end - now_ms()) : 0;
+	return n > 0;
 }
 
 /* Ends the worker and takes its status, or -1 where the host was quicker to
  * take it, as is its right. A pidfd cannot mean another process. */
-static int end_worker(pid_t pid, int pidfd, int patience)
+static int end_worker(struct reader *r, pid_t pid, int pidfd, int patience)
 {
-	struct pollfd p = { .fd = pidfd, .events = POLLIN };
-	int status = -1;
+	int status = -1, wait = 0;
 
 	if (pidfd < 0) {
 		if (waitpid(pid, &status, WNOHANG) == 0)
 			kill(pid, SIGKILL);
-	} else {
-		while (poll(&p, 1, patience) < 0 && errno == EINTR)
-			;
+	} else if (!ends_within(pidfd, patience)) {
 		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-		close(pidfd);
+		if (!ends_within(pidfd, UNTIL_DEAD_MS)) {
+			/* It hangs in the kernel, as on a frozen file system. */
+			pam_syslog(r->pamh, LOG_ERR, "the worker, process %d, does not die and is left behind", (int)pid);
+			wait = WNOHANG;
+		}
 	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+	if (pidfd >= 0)
+		close(pidfd);
+	while (waitpid(pid, &status, wait) < 0 && errno == EINTR)
 		;
 	return status;
 }
 
-static int start_and_read(struct reader *r, const char *self, char **argv)
+static int start_and_read(struct reader *r, char **argv)
 {
 	int ends[2], pidfd = -1, timely = 1, status = -1;
 	struct sigaction standard = { .sa_handler = SIG_DFL }, chld;
@@ -202,14 +264,14 @@ static int start_and_read(struct reader *r, const char *self, char **argv)
 	pthread_sigmask(SIG_BLOCK, &all, &mask);
 	pid_t pid = fork();
 	if (pid == 0)
-		child(self, argv, ends[1]);
+		child(r, argv, ends[1]);
 	int failure = errno;
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	close(ends[1]);
 	if (pid > 0) {
 		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 		timely = read_result(r, ends[0]);
-		status = end_worker(pid, pidfd, timely ? UNTIL_KILL_MS : 0);
+		status = end_worker(r, pid, pidfd, timely ? UNTIL_KILL_MS : 0);
 	}
 	close(ends[0]);
 	sigaction(SIGCHLD, &chld, NULL);
@@ -220,12 +282,14 @@ static int start_and_read(struct reader *r, const char *self, char **argv)
 	}
 	if (r->result >= 0)
 		return r->result;
+	if (r->line[0] != 'R') /* a result that is not whole is none */
+		take_line(r);
 	if (!timely)
 		pam_syslog(r->pamh, LOG_ERR, "the worker was not done after %d s and was killed", r->o->timeout);
 	else if (status != -1 && WIFSIGNALED(status))
-		pam_syslog(r->pamh, LOG_ERR, "the worker %s ended without a result: signal %d", self, WTERMSIG(status));
+		pam_syslog(r->pamh, LOG_ERR, "the worker %s ended without a result: signal %d", r->self, WTERMSIG(status));
 	else
-		pam_syslog(r->pamh, LOG_ERR, "the worker %s ended without a result: status %d", self, status == -1 ? -1 : WEXITSTATUS(status));
+		pam_syslog(r->pamh, LOG_ERR, "the worker %s ended without a result: status %d", r->self, status == -1 ? -1 : WEXITSTATUS(status));
 	return PAM_SESSION_ERR;
 }
 
@@ -272,18 +336,19 @@ static void add_groups(struct arguments *a, const struct passwd *pw)
 		add(a, "groups=%s", text);
 }
 
-static int run(pam_handle_t *pamh, const struct berth_options *o, struct arguments *a)
+static int run(struct reader *r, struct arguments *a)
 {
-	struct reader r = { .pamh = pamh, .o = o, .result = -1 };
 	Dl_info self;
 	int result = PAM_SYSTEM_ERR;
 
-	if (a->failed)
+	if (a->failed) {
 		result = PAM_BUF_ERR;
-	else if (!dladdr((void *)berth_home, &self) || !self.dli_fname || self.dli_fname[0] != '/')
-		pam_syslog(pamh, LOG_ERR, "the module does not know its own path");
-	else
-		result = start_and_read(&r, self.dli_fname, a->argv);
+	} else if (!dladdr((void *)berth_home, &self) || !self.dli_fname || self.dli_fname[0] != '/') {
+		pam_syslog(r->pamh, LOG_ERR, "the module does not know its own path");
+	} else {
+		r->self = self.dli_fname;
+		result = start_and_read(r, a->argv);
+	}
 	for (int i = 0; i < a->n; i++)
 		free(a->argv[i]);
 	return result;
@@ -291,13 +356,18 @@ static int run(pam_handle_t *pamh, const struct berth_options *o, struct argumen
 
 int berth_home(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o)
 {
+	struct reader r = { .pamh = pamh, .o = o, .result = -1 };
 	struct arguments a = { .n = 0 };
 	add_user(&a, ERRAND_HOME, pw);
 	add_groups(&a, pw);
 	for (int i = 0; i < BERTH_PASSED; i++)
 		if (o->passed[i])
 			add(&a, "%s", o->passed[i]);
-	return run(pamh, o, &a);
+	int result = run(&r, &a);
+	/* A worker that came to a result has told her why. */
+	if (result != PAM_SUCCESS && !(r.told && r.result >= 0) && !o->silent)
+		pam_error(pamh, "Your home directory could not be prepared; please tell the administrator.");
+	return result;
 }
 
 int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o, const char *type)
@@ -307,6 +377,7 @@ int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_o
 	static const struct { int item; const char *name; } items[] = {
 		{ PAM_RHOST, "PAM_RHOST" }, { PAM_RUSER, "PAM_RUSER" }, { PAM_SERVICE, "PAM_SERVICE" }, { PAM_TTY, "PAM_TTY" },
 	};
+	struct reader r = { .pamh = pamh, .o = o, .result = -1 };
 	struct arguments a = { .n = 0 };
 	add_user(&a, ERRAND_EXEC, pw);
 	add(&a, "exec=%s", o->exec);
@@ -317,5 +388,5 @@ int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_o
 		if (pam_get_item(pamh, items[i].item, &value) == PAM_SUCCESS && value)
 			add(&a, "%s=%s", items[i].name, (const char *)value);
 	}
-	return run(pamh, o, &a);
+	return run(&r, &a);
 }

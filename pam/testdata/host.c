@@ -22,6 +22,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -129,6 +130,7 @@ int main(int argc, char **argv)
 		umask(0);
 		close(0);
 	}
+	openlog("host", LOG_NDELAY, LOG_AUTHPRIV); /* or the first message costs a descriptor */
 	if (strcmp(what, "bench"))
 		look("before");
 	int rc = pam_start_confdir(argv[2], argv[3], &conv, argv[1], &pamh);
