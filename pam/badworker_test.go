@@ -32,6 +32,7 @@ const sorry = "Your home directory could not be prepared; please tell the admini
 // Whatever the worker is or does: the answer is as pam_berth(8) says, in time,
 // the cause is in the log, the user is told one line, and the host is as before.
 func TestBadWorkers(t *testing.T) {
+	t.Parallel()
 	const hang = "exec sleep 1000"
 	for name, c := range map[string]struct {
 		how, answer, log string
@@ -107,6 +108,7 @@ func TestBadWorkers(t *testing.T) {
 
 // Who wants to hear nothing hears nothing, and a script's worker is judged alike.
 func TestBadWorkersQuietly(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ options, answer, told string }{
 		{"silent", "open 4", ""},
 		{"exec=/bin/true", "open 0 close 0", ""},

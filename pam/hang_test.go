@@ -16,6 +16,7 @@ import (
 // A worker that hangs, here in reading login.defs, is ended in time; also where
 // the host that started it is no more.
 func TestHungWorker(t *testing.T) {
+	t.Parallel()
 	for _, dead := range []bool{false, true} {
 		s := newSite(t, "timeout=1")
 		fifo := filepath.Join(s.dir, "login.defs")
@@ -47,6 +48,7 @@ func TestHungWorker(t *testing.T) {
 
 // Not even SIGKILL ends who waits for a frozen file system; the login goes on.
 func TestFrozenFileSystem(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "timeout=1")
 	device := strings.TrimSpace(s.shell("cd " + s.dir + "; truncate -s 16M image; mkfs.ext4 -q image; losetup --find --show image"))
 	t.Cleanup(func() { s.shell("losetup --detach " + device) })
@@ -71,6 +73,7 @@ func TestFrozenFileSystem(t *testing.T) {
 
 // What a site's script runs ends with the worker that runs it.
 func TestScriptOfAKilledWorker(t *testing.T) {
+	t.Parallel()
 	killer := compiled(t, "kill")
 	dir, path := program(t, `[ $PAM_TYPE = close_session ] || { echo $$ >$(dirname $0)/pid; echo hello; exec sleep 1000; }`)
 	s := newSite(t, "timeout=3600 exec_failure=deny exec="+path)

@@ -8,6 +8,7 @@
 // async-signal-safe calls only (signal-safety(7)).
 
 #define _GNU_SOURCE
+#include "answer.h"
 #include "berth.h"
 
 #include <dlfcn.h>
@@ -27,125 +28,12 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
-#define MOST_LINES 40
 /* How long a worker that has answered may take to end. */
 #define UNTIL_KILL_MS 1000
 /* How long one that was killed may take to be dead. */
 #define UNTIL_DEAD_MS 1000
-
-struct reader {
-	pam_handle_t *pamh;
-	const struct berth_options *o;
-	const char *self; /* what runs as the worker */
-	char line[512];
-	size_t used;
-	int lines;
-	int told;   /* the user has been told something */
-	int result; /* -1 until the worker has said it */
-};
-
-/* The number that is all of text, or -1. */
-static int digits(const char *text)
-{
-	int n = *text ? 0 : -1;
-	for (; *text; text++) {
-		if (*text < '0' || *text > '9' || n > 9999)
-			return -1;
-		n = n * 10 + (*text - '0');
-	}
-	return n;
-}
-
-/* The line goes to a log and a terminal: no control character goes along, be it
- * one byte or, in UTF-8, two (U+0080 to U+009F). */
-static void clean(unsigned char *text, size_t n)
-{
-	text[n] = 0;
-	for (size_t i = 0; i < n; i++)
-		if (text[i] == '\t')
-			text[i] = ' ';
-		else if (text[i] < ' ' || text[i] == 0x7f)
-			text[i] = '?';
-		else if (text[i] == 0xc2 && text[i + 1] >= 0x80 && text[i + 1] <= 0x9f)
-			text[i] = text[i + 1] = '?';
-}
-
-static void take_line(struct reader *r)
-{
-	static const struct { char mark; int level; } marks[] = { { 'W', LOG_WARNING }, { 'I', LOG_INFO }, { 'D', LOG_DEBUG } };
-	int level = LOG_ERR;
-	const char *text = r->line;
-
-	clean((unsigned char *)r->line, r->used);
-	r->used = 0;
-	int code = digits(text[0] ? text + 1 : "");
-	if (text[0] == 'R' && code >= 0 && code < _PAM_RETURN_VALUES) {
-		r->result = code;
-		return;
-	}
-	if (text[0] == 'X' && code > 0) {
-		errno = code;
-		pam_syslog(r->pamh, LOG_ERR, "the worker %s could not be run: %m", r->self);
-		r->result = PAM_SYSTEM_ERR;
-		return;
-	}
-	if (!text[0] || r->lines++ >= MOST_LINES)
-		return;
-	if (text[0] == 'U') {
-		if (!r->o->silent && !r->told++)
-			pam_info(r->pamh, "%s", text + 1);
-		return;
-	}
-	for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
-		if (text[0] == marks[i].mark)
-			level = marks[i].level;
-	if (level == LOG_DEBUG && !r->o->debug)
-		return;
-	/* What has no mark is a crashing runtime's. */
-	pam_syslog(r->pamh, level, "%s", strchr("EWID", text[0]) ? text + 1 : text);
-}
-
-static long now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-/* Reads until the worker has said its result, closed the pipe, or used up its
- * time. Only the first two mean that it is done. */
-static int read_result(struct reader *r, int fd)
-{
-	long end = now_ms() + r->o->timeout * 1000L;
-	for (;;) {
-		char buf[1024];
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		long left = end - now_ms();
-		if (left <= 0)
-			return 0;
-		int n = poll(&p, 1, (int)left);
-		if (n < 0 && errno != EINTR)
-			return 0;
-		if (n <= 0)
-			continue;
-		ssize_t got = read(fd, buf, sizeof buf);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return 1;
-		for (ssize_t i = 0; i < got; i++) {
-			if (buf[i] == '\n')
-				take_line(r);
-			else if (r->used < sizeof r->line - 1) /* what is longer is cut */
-				r->line[r->used++] = buf[i];
-			if (r->result >= 0)
-				return 1;
-		}
-	}
-}
 
 static void raise_limits(void)
 {
@@ -218,8 +106,8 @@ static int ends_within(int pidfd, int ms)
 {
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 	int n;
-	for (long end = now_ms() + ms; (n = poll(&p, 1, ms)) < 0 && errno == EINTR && ms > 0;)
-		ms = end > now_ms() ? (int)(end - now_ms()) : 0;
+	for (long end = berth_now_ms() + ms; (n = poll(&p, 1, ms)) < 0 && errno == EINTR && ms > 0;)
+		ms = end > berth_now_ms() ? (int)(end - berth_now_ms()) : 0;
 	return n > 0;
 }
 
@@ -270,7 +158,7 @@ static int start_and_read(struct reader *r, char **argv)
 	close(ends[1]);
 	if (pid > 0) {
 		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-		timely = read_result(r, ends[0]);
+		timely = berth_answer(r, ends[0]);
 		status = end_worker(r, pid, pidfd, timely ? UNTIL_KILL_MS : 0);
 	}
 	close(ends[0]);
@@ -282,8 +170,7 @@ static int start_and_read(struct reader *r, char **argv)
 	}
 	if (r->result >= 0)
 		return r->result;
-	if (r->line[0] != 'R') /* a result that is not whole is none */
-		take_line(r);
+	berth_answer_rest(r);
 	if (!timely)
 		pam_syslog(r->pamh, LOG_ERR, "the worker was not done after %d s and was killed", r->o->timeout);
 	else if (status != -1 && WIFSIGNALED(status))
