@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // situation is one in which a worker has something to change.
@@ -50,6 +51,7 @@ func TestKilledAtEachStep(t *testing.T) {
 	}
 }
 
+// try kills whom at each call, in a site of its own.
 func (c situation) try(t *testing.T, killer, whom string) {
 	place, script := program(t, "echo hello; echo more >&2\n")
 	s := newSite(t, strings.ReplaceAll(c.options, "$V", place))
@@ -64,6 +66,12 @@ setfattr -n user.color -v blue skel/.profile; setfacl -m u:4712:r skel/.profile;
 	}
 	attempt := func(n int) string {
 		t.Helper()
+		start := time.Now()
+		defer func() {
+			if took := time.Since(start); took > 20*time.Second { // timeout= is 30 s
+				t.Errorf("call %d: took %v", n, took)
+			}
+		}()
 		return s.exec("", killer, fmt.Sprint(n), whom, built.host, s.dir+"/pam.d", "test", user, "plain")
 	}
 
