@@ -47,12 +47,12 @@ static void clean(unsigned char *text, size_t n)
 static void take_line(struct reader *r)
 {
 	static const struct { char mark; int level; } marks[] = { { 'W', LOG_WARNING }, { 'I', LOG_INFO }, { 'D', LOG_DEBUG } };
-	int level = LOG_ERR;
+	int level = LOG_ERR, cut = r->used == sizeof r->line - 1;
 	const char *text = r->line;
 
 	clean((unsigned char *)r->line, r->used);
 	r->used = 0;
-	int code = digits(text[0] ? text + 1 : "");
+	int code = digits(text[0] && !cut ? text + 1 : "");
 	if (text[0] == 'R' && code >= 0 && code < _PAM_RETURN_VALUES) {
 		r->result = code;
 		return;
