@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -64,7 +65,12 @@ func (s *site) alone() {
 			continue // it has ended
 		}
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int((10 * time.Second).Milliseconds())); n != 1 {
+		end, n := time.Now().Add(10*time.Second), 0
+		for n == 0 && time.Now().Before(end) && (err == nil || errors.Is(err, unix.EINTR)) { // Go's own signals interrupt
+			n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(time.Until(end).Milliseconds())+1)
+			n = max(n, 0)
+		}
+		if n != 1 {
 			s.t.Errorf("%q lives on: %v", text, err)
 			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 		}
