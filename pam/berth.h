@@ -23,7 +23,8 @@ struct berth_options {
 /* The interface between the C side and the worker, which may be of different
  * versions while an upgrade runs: argv is the name of one of three errands, then
  * key=value. The worker answers on descriptor RESULT_FD in lines: E, W, I, D and
- * text for the log, U and text for the user, at last R and a PAM return code. */
+ * text for the log, U and text for the user, at last R and a PAM return code. X
+ * and an errno is the C side's own child, which could not become the worker. */
 #define ERRAND_HOME "berth-home-2"
 #define ERRAND_EXEC "berth-exec-2"
 #define ERRAND_NAMES "berth-names-2"

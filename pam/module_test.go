@@ -57,7 +57,8 @@ func runAll(m *testing.M) int {
 type site struct {
 	t      *testing.T
 	dir    string
-	logged bool // /dev/log is the site's
+	logged bool   // /dev/log is the site's
+	kept   string // the process that keeps the namespace, or "" where each run has its own
 	// patience is how long the application may take.
 	patience time.Duration
 }
@@ -102,20 +103,35 @@ func (s *site) write(name, text string, mode os.FileMode) {
 // a shell line for it.
 func (s *site) run(before string, args ...string) string {
 	s.t.Helper()
-	if s.logged {
-		before = devLog + before
+	return s.exec(before, append([]string{built.host, s.dir + "/pam.d", "test"}, args...)...)
+}
+
+// exec runs a command in the site's namespace.
+func (s *site) exec(before string, args ...string) string {
+	s.t.Helper()
+	enter := []string{"unshare", "--mount", "--propagation", "private"}
+	script := s.mounts() + before
+	if s.kept != "" {
+		enter, script = []string{"nsenter", "--mount", "--target", s.kept}, "set -e; S="+s.dir+"; cd /; "+before
 	}
-	script := fmt.Sprintf(`set -e; S=%[1]s; cd /; for f in passwd login.defs; do mount --bind %[1]s/$f /etc/$f; done; mount --bind %[1]s/home /home; mount --bind %[1]s/skel /etc/skel
-%s
-exec "$@"`, s.dir, before)
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
-	argv := append([]string{"--mount", "--propagation", "private", "bash", "-c", script, "sh", built.host, s.dir + "/pam.d", "test"}, args...)
-	out, err := exec.CommandContext(ctx, "unshare", argv...).CombinedOutput()
+	argv := append(append(enter, "bash", "-c", script+"\nexec \"$@\"", "sh"), args...)
+	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
 		s.t.Fatalf("%q: %v\n%s", args, err, out)
 	}
 	return string(out)
+}
+
+// mounts is the shell script that makes the site of a new namespace.
+func (s *site) mounts() string {
+	script := fmt.Sprintf(`set -e; S=%[1]s; cd /; for f in passwd login.defs; do mount --bind %[1]s/$f /etc/$f; done; mount --bind %[1]s/home /home; mount --bind %[1]s/skel /etc/skel
+`, s.dir)
+	if s.logged {
+		script += devLog
+	}
+	return script
 }
 
 func (s *site) home(parts ...string) string {
@@ -151,22 +167,28 @@ func want(t *testing.T, out string, lines ...string) {
 	}
 }
 
+// untouched checks what the application says of itself before, in and after a session.
+func untouched(t *testing.T, out string) {
+	t.Helper()
+	states := map[string]string{}
+	for _, line := range strings.Split(out, "\n") {
+		if when, rest, ok := strings.Cut(line, " "); ok {
+			states[when] += rest + "\n"
+		}
+	}
+	if !strings.Contains(states["before"], "threads 1 ") || states["started"] != states["before"] || states["after"] != states["before"] {
+		t.Errorf("the host was changed:\n%s", out)
+	}
+	want(t, states["after"], "SigCgt:\t0000000000000000", "children none")
+}
+
 // Loading the module starts nothing: one thread, no handler, before and after.
 func TestHostIsUntouched(t *testing.T) {
 	s := newSite(t, "")
 	for _, round := range []string{"first", "again"} {
 		out := s.run("", user, "plain")
 		want(t, out, "open 0 close 0")
-		states := map[string]string{}
-		for _, line := range strings.Split(out, "\n") {
-			if when, rest, ok := strings.Cut(line, " "); ok {
-				states[when] += rest + "\n"
-			}
-		}
-		if !strings.Contains(states["before"], "threads 1 ") || states["started"] != states["before"] || states["after"] != states["before"] {
-			t.Errorf("%s: the host was changed:\n%s", round, out)
-		}
-		want(t, states["after"], "SigCgt:\t0000000000000000")
+		untouched(t, out)
 		if told := strings.Contains(out, "says Creating directory '/home/nina'."); told != (round == "first") {
 			t.Errorf("%s: %s", round, out)
 		}

@@ -5,6 +5,7 @@
 //   silent    the same with PAM_SILENT
 //   hooks     what libpam says of the four hooks that the module does not have
 //   fork MS   pam_start, wait, fork; open and close in the child
+//   after CMD as plain, with a shell's CMD run between pam_start and the opening
 //   bench N   open and close N times, and print the median of an open in ns
 //   storm N [HOME TRASH [MODE]]  open and close N times, and print how often each
 //             result came and how long the longest took; before each round HOME
@@ -25,6 +26,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,11 +56,13 @@ static void look(const char *when)
 	char line[256], cwd[256];
 	struct rlimit files;
 	FILE *f = fopen("/proc/self/status", "re");
+	siginfo_t child;
 	mode_t mask = umask(0);
 	umask(mask);
 	getrlimit(RLIMIT_NOFILE, &files);
 	printf("%s threads %d fds %d umask %03o files %lu cwd %s\n", when, entries("/proc/self/task"), entries("/proc/self/fd"), mask,
 	       (unsigned long)files.rlim_cur, getcwd(cwd, sizeof cwd));
+	printf("%s children %s\n", when, waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) < 0 ? "none" : "some");
 	while (f && fgets(line, sizeof line, f))
 		if (!strncmp(line, "Sig", 3) && strncmp(line, "SigQ", 4) && strncmp(line, "SigPnd", 6))
 			printf("%s %s", when, line);
@@ -156,6 +160,7 @@ int main(int argc, char **argv)
 		umask(0);
 		close(0);
 	}
+	openlog("host", LOG_NDELAY, LOG_AUTHPRIV); /* or the first message costs a descriptor */
 	if (strcmp(what, "bench") && strcmp(what, "storm"))
 		look("before");
 	int rc = pam_start_confdir(argv[2], argv[3], &conv, argv[1], &pamh);
@@ -171,6 +176,9 @@ int main(int argc, char **argv)
 		return bench(pamh, atoi(argv[5]));
 	if (!strcmp(what, "storm"))
 		return argc < 6 ? 2 : storm(pamh, atoi(argv[5]), argc > 7 ? argv[6] : NULL, argv[7], argc > 8 ? argv[8] : NULL);
+	fflush(stdout);
+	if (!strcmp(what, "after") && system(argv[5]) != 0)
+		return 3;
 	look("started");
 	if (!strcmp(what, "fork")) {
 		int status;

@@ -105,17 +105,25 @@ func step(dir int, name string, roots, create bool) (next int, target string, er
 }
 
 // mkdir makes and opens a directory: in one of root's 0755, whatever the umask
-// says; in the user's as the umask says, because what is opened then may be
-// another that she put there.
+// says, at once, because nobody would mend what a maker that is killed here
+// leaves, and again, because an inherited access control list may have its say
+// in the first; in the user's as the umask says, because what is opened then may
+// be another that she put there.
 func mkdir(dir int, name string, roots bool) (int, error) {
-	if err := unix.Mkdirat(dir, name, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
+	mode := uint32(0o700)
+	if roots {
+		mode = 0o755
+		defer unix.Umask(unix.Umask(0o022))
+	}
+	err := unix.Mkdirat(dir, name, mode)
+	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return -1, os.NewSyscallError("mkdir", err)
 	}
+	made := err == nil
 	fd, err := OpenDir(dir, name)
-	if err != nil || !roots {
+	if err != nil || !made || !roots { // not made: another login was quicker
 		return fd, err
 	}
-	// Another login may have made it just before, and changes nothing by this.
 	if err := unix.Fchmod(fd, 0o755); err != nil {
 		unix.Close(fd)
 		return -1, os.NewSyscallError("fchmod", err)

@@ -123,7 +123,11 @@ func (m *maker) giveEmpty(dir int, now uint32) error {
 	if err := isEmpty(dir); err != nil {
 		return errors.Join(err, os.NewSyscallError("fchmod", unix.Fchmod(dir, now)))
 	}
-	return m.give(dir, modes.home)
+	// The mode first: once it is hers, the next login finds nothing to repair.
+	if err := unix.Fchmod(dir, modes.home); err != nil {
+		return os.NewSyscallError("fchmod", err)
+	}
+	return os.NewSyscallError("fchown", unix.Fchown(dir, m.UID, m.GID))
 }
 
 func isEmpty(dir int) error {
