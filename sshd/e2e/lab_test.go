@@ -16,7 +16,8 @@ import (
 )
 
 // execTransport is whether the labs go the way of transport docker: this whole suite is run
-// once for each (scripts/test), by way of the environment of scripts/lab.
+// once for each, and for auto, which is direct while the container serves
+// (scripts/test), by way of the environment of scripts/lab.
 var execTransport = os.Getenv("BERTH_LAB_TRANSPORT") == "docker"
 
 const patience = labs.Patience

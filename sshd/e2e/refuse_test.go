@@ -33,7 +33,7 @@ func TestRefusedAccounts(t *testing.T) {
 	unknown := lab.Command("setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups", berthSession)
 	lab.refusal(t, finish(unknown), "not known")
 	// A member of the engine's group is root on the host.
-	engine := strings.TrimSpace(lab.Exec(t, "stat", "-L", "-c", "%g", "/etc/berth/engine.sock"))
+	engine := strings.TrimSpace(lab.Exec(t, "stat", "-L", "-c", "%g", "/run/docker.sock"))
 	member := lab.Command("setpriv", "--reuid", "alice", "--regid", "alice", "--groups", engine, berthSession)
 	lab.refusal(t, finish(member), "engine's group")
 }

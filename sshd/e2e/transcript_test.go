@@ -23,10 +23,18 @@ func transcript(t *testing.T, l *Lab) string {
 		cmd.Stdin = strings.NewReader("in\x00put\n")
 		say(command, finish(cmd))
 	}
-	for _, command := range []string{"tty | tr -d 0-9; stty -a", "stty size; exit 9", "cat", "echo $TERM; kill -INT $$"} {
-		cmd := exec.Command("ssh", "-F", l.Path("ssh_config"), "-tt", "alice", command)
-		cmd.Stdin = strings.NewReader("typed\r\n\x04")
-		say("tty: "+command, finish(cmd))
+	for _, c := range [][2]string{
+		{"tty | tr -d 0-9; stty -a", ""}, {"stty size; exit 9", ""}, {"cat", "typed\r\x04"}, {"head -n 1; exit 4", "typed\r"}, {"echo $TERM; kill -INT $$", ""}, {"sleep 3000", "\x03"},
+	} {
+		// Typed when the program is there: what is typed ahead may meet the
+		// terminal outside, and be echoed there as well.
+		s := open(t, l.SSH("alice", "-tt", "echo rea''dy; "+c[0]))
+		s.expect("ready\r\n")
+		if c[1] != "" {
+			s.send(c[1])
+		}
+		status := s.end()
+		say("tty: "+c[0], Result{Out: s.dump(), Status: status})
 	}
 	batch := exec.Command("sftp", "-q", "-b", "-", "-F", l.Path("ssh_config"), "alice")
 	batch.Stdin = strings.NewReader("pwd\nput /etc/os-release there\nget there /dev/null\nrm there\nget missing\n")
@@ -44,7 +52,7 @@ func TestSameTranscript(t *testing.T) {
 	if seen["direct"] != seen["docker"] {
 		t.Errorf("direct:\n%s\ndocker:\n%s", seen["direct"], seen["docker"])
 	}
-	for _, line := range []string{"uid=31001(alice)", `"in\x00put\n"`, "-1\n"} {
+	for _, line := range []string{"uid=31001(alice)", `"in\x00put\n"`, "\n42\n"} {
 		if !strings.Contains(seen["direct"], line) {
 			t.Errorf("no %q in the transcript:\n%s", line, seen["direct"])
 		}

@@ -54,32 +54,30 @@ var ErrHungUp = errors.New("the client is gone")
 
 // Run opens the session and returns how its program ended.
 func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending, error) {
+	tty := HasTTY()
+	if tty {
+		restore, err := s.takeTerminal()
+		if err != nil {
+			return lifeline.Ending{}, err
+		}
+		defer restore()
+	}
 	line, err := transport(ctx, s.greet)
 	if err != nil {
 		return lifeline.Ending{}, err
 	}
 	defer line.Close()
 	// Not before: from here on the input is being read.
-	stdio, err := openStdio()
+	stdio, err := openStdio(tty)
 	if err != nil {
 		return lifeline.Ending{}, err
 	}
 	defer stdio.Close()
-	if stdio.tty {
-		if s.Start.Termios, err = terminal.Modes(0); err != nil {
-			return lifeline.Ending{}, fmt.Errorf("terminal: %w", err)
-		}
-		size, err := terminal.GetSize(0)
-		if err != nil {
-			return lifeline.Ending{}, fmt.Errorf("terminal: %w", err)
-		}
-		s.Start.TTY, s.Start.Rows, s.Start.Cols, s.Start.XPixels, s.Start.YPixels = true, size.Row, size.Col, size.Xpixel, size.Ypixel
-	}
-	tty, master, err := s.handshake(line, stdio)
+	name, master, err := s.handshake(line, stdio)
 	if err != nil {
 		return lifeline.Ending{}, err
 	}
-	s.Log.Info("session started", "user", s.Account.Name, "kind", s.Request.Kind.String(), "tty", tty)
+	s.Log.Info("session started", "user", s.Account.Name, "kind", s.Request.Kind.String(), "tty", name)
 	// Not before the program has had its first second: most commands are short.
 	settled := time.AfterFunc(time.Second, s.Settled)
 	defer settled.Stop()
@@ -87,6 +85,21 @@ func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending
 		return relayTTY(line, master)
 	}
 	return relayPipes(line, stdio)
+}
+
+// takeTerminal asks for a terminal inside that is like the session's, and makes
+// that raw. It is done first of all: what is typed ahead from here on is for the
+// terminal inside to echo and to interpret.
+func (s *Session) takeTerminal() (restore func(), err error) {
+	if s.Start.Termios, err = terminal.Modes(0); err != nil {
+		return nil, fmt.Errorf("terminal: %w", err)
+	}
+	size, err := terminal.GetSize(0)
+	if err != nil {
+		return nil, fmt.Errorf("terminal: %w", err)
+	}
+	s.Start.TTY, s.Start.Rows, s.Start.Cols, s.Start.XPixels, s.Start.YPixels = true, size.Row, size.Col, size.Xpixel, size.Ypixel
+	return terminal.Raw(0)
 }
 
 // greet says who the user is and waits until the guest has become her.
