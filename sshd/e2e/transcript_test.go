@@ -36,6 +36,8 @@ func transcript(t *testing.T, l *Lab) string {
 		status := s.end()
 		say("tty: "+c[0], Result{Out: s.dump(), Status: status})
 	}
+	limited := l.asUser("alice", []string{"SSH_ORIGINAL_COMMAND=ulimit -Sn; ulimit -Hn; ulimit -St"}, "prlimit", "--nofile=512:600", "--cpu=77", berthSession)
+	say("limits", finish(limited))
 	batch := exec.Command("sftp", "-q", "-b", "-", "-F", l.Path("ssh_config"), "alice")
 	batch.Stdin = strings.NewReader("pwd\nput /etc/os-release there\nget there /dev/null\nrm there\nget missing\n")
 	say("sftp", finish(batch))
@@ -52,7 +54,7 @@ func TestSameTranscript(t *testing.T) {
 	if seen["direct"] != seen["docker"] {
 		t.Errorf("direct:\n%s\ndocker:\n%s", seen["direct"], seen["docker"])
 	}
-	for _, line := range []string{"uid=31001(alice)", `"in\x00put\n"`, "\n42\n"} {
+	for _, line := range []string{"uid=31001(alice)", `"in\x00put\n"`, "\n42\n", `"512\n600\n77\n"`} {
 		if !strings.Contains(seen["direct"], line) {
 			t.Errorf("no %q in the transcript:\n%s", line, seen["direct"])
 		}

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"unsafe"
 
-	"berth/helper/internal/atstart"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -53,7 +51,7 @@ func Start() (Caller, error) {
 			continue
 		}
 		if i == unix.RLIMIT_NOFILE {
-			l.Cur = atstart.NoFile.Cur // the runtime has raised it
+			l.Cur = noFile() // the runtime has raised it
 		}
 		caller.Limits = append(caller.Limits, Limit{Resource: i, Soft: l.Cur, Hard: l.Max})
 	}
