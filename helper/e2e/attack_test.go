@@ -53,7 +53,7 @@ var attacks = map[string]func() string{
 			}
 			held = append(held, fd)
 		}
-		frame := append(header(lifeline.Identity, uint32(len(me))), me...)
+		frame := append(header(lifeline.Start, uint32(len(me))), me...)
 		// The tenth second is the server's last.
 		for i := range 12 {
 			for _, fd := range held {
@@ -106,7 +106,7 @@ var attacks = map[string]func() string{
 					return err.Error()
 				}
 				if when > 0 {
-					c.ask(lifeline.Identity, me)
+					c.hello()
 				}
 				if when > 1 {
 					c.ask(lifeline.Start, command("sleep 3000 & sleep 3000"))
@@ -118,15 +118,16 @@ var attacks = map[string]func() string{
 	},
 	"frames in a wrong order": func() string {
 		var heard []string
-		for _, kinds := range []string{"SSS", "IIS", "X", "E", "A", "R", "G", "ISI", "\x00", "ISR"} {
+		for _, kinds := range []string{"SSS", "HH", "HS", "HIH", "HIX", "I", "X", "E", "A", "R", "G", "HISI", "\x00", "HISR"} {
 			c, err := dial(socket)
 			if err != nil {
 				return err.Error()
 			}
 			for _, kind := range []byte(kinds) {
-				body := me
-				if kind == 'S' {
-					body = command("true")
+				body := map[byte][]byte{'S': command("true"), 'I': me}[kind]
+				if kind == 'I' {
+					_ = c.Send(lifeline.Identity, body) // it is not answered
+					continue
 				}
 				if _, words := c.ask(lifeline.Kind(kind), body); strings.Contains(words, "refused") {
 					heard = append(heard, kinds)
@@ -197,7 +198,7 @@ func init() {
 				}
 				fds := []int{kinds[2].fd, kinds[2].fd, kinds[2].fd}
 				fds[at] = kind.fd
-				c.ask(lifeline.Identity, me)
+				c.hello()
 				got, words := c.ask(lifeline.Start, command("true"), fds...)
 				if got == lifeline.Started {
 					taken = append(taken, kind.name)
@@ -230,7 +231,7 @@ func TestAttacks(t *testing.T) {
 	before := still(t, lab)
 	want := map[string]string{
 		"1,000 half-open connections": "1000", "one byte a second": "50 of 50 ended",
-		"frames in a wrong order": "SSS IIS X E A R G ISI \x00 ISR",
+		"frames in a wrong order": "SSS HH HS HIH HIX X E A R G HISI \x00 HISR",
 	}
 	for name := range attacks {
 		t.Run(name, func(t *testing.T) {

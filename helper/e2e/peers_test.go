@@ -163,9 +163,9 @@ func init() {
 			}
 			switch i % 3 {
 			case 1:
-				_ = c.Send(lifeline.Identity, me)
+				_ = c.Send(lifeline.Hello, nil)
 			case 2:
-				if kind, words := c.ask(lifeline.Identity, me); kind != lifeline.Ready {
+				if words := c.hello(); words != "" {
 					return words
 				}
 			}

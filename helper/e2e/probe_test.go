@@ -128,6 +128,18 @@ func (c client) hear() (lifeline.Kind, string) {
 	return kind, string(body)
 }
 
+// hello takes a connection to where it may be asked for something, or returns
+// why it does not come there.
+func (c client) hello() string {
+	if kind, words := c.ask(lifeline.Hello, nil); kind != lifeline.Ready {
+		return words
+	}
+	if err := c.Send(lifeline.Identity, me); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 // me is what a client says of itself: nothing of it is believed of others.
 var me = lifeline.Names{User: "mallory", Home: "/", Shells: []string{"/bin/sh"}, Groups: map[uint32]string{27: "sudo"}}.Pack()
 
@@ -138,7 +150,7 @@ func command(text string) []byte {
 // session has the container run a command over an open connection, and returns
 // its output, or why there is none.
 func (c client) session(text string) string {
-	if kind, words := c.ask(lifeline.Identity, me); kind != lifeline.Ready {
+	if words := c.hello(); words != "" {
 		return words
 	}
 	null, err := unix.Open("/dev/null", unix.O_RDWR, 0)

@@ -24,11 +24,12 @@ import (
 )
 
 func main() {
+	begun := direct.Begin(policy.ServeSocket)
 	login.Main(login.Way{
 		Directory:   func(p policy.Policy) identity.Directory { return &identity.Records{Dir: p.Container.Names} },
 		EngineGroup: engineGroup,
 		Transport: func(p policy.Policy) (session.Transport, error) {
-			return direct.Transport(policy.ServeSocket, p.Session.Timeout, p.Transport == policy.Direct), nil
+			return direct.Transport(begun, policy.ServeSocket, p.Session.Timeout, p.Transport == policy.Direct), nil
 		},
 		Instead: instead,
 	})

@@ -30,26 +30,50 @@ const again = 10 * time.Millisecond
 // ErrImpostor is a socket that does not belong to container root.
 var ErrImpostor = errors.New("the socket is served by somebody else")
 
-// Transport connects to the socket at path and greets. With alone it keeps
-// trying for as long as patience; else it fails with fault.ErrNotServed as soon
-// as it is plain that nobody serves.
-func Transport(path string, patience time.Duration, alone bool) func(context.Context, func(*lifeline.Conn) error) (*lifeline.Conn, error) {
-	return func(_ context.Context, greet func(*lifeline.Conn) error) (*lifeline.Conn, error) {
+// Begun is a first try, begun before it was known whether it will be wanted.
+type Begun chan tried
+
+type tried struct {
+	line *lifeline.Conn
+	err  error
+}
+
+// Begin connects to the socket at path and says hello, while the caller finds out
+// who the user is and what is asked for: the server needs neither to choose a
+// guest, which needs neither to become the user.
+func Begin(path string) Begun {
+	begun := make(Begun, 1)
+	go func() {
+		line, err := try(path, time.Now().Add(unanswered))
+		begun <- tried{line, err}
+	}()
+	return begun
+}
+
+// Transport waits for what was begun with the socket at path. With alone it
+// keeps trying for as long as patience; else it fails with fault.ErrNotServed as
+// soon as it is plain that nobody serves.
+func Transport(begun Begun, path string, patience time.Duration, alone bool) func(context.Context, []byte) (*lifeline.Conn, error) {
+	return func(_ context.Context, identity []byte) (*lifeline.Conn, error) {
 		bound := patience
 		if !alone {
 			bound = min(bound, unanswered)
 		}
 		deadline := time.Now().Add(bound)
-		for {
-			line, err := try(path, deadline, greet)
+		for first := <-begun; ; first.line, first.err = try(path, deadline) {
+			line, err := first.line, first.err
 			if err == nil {
-				return line, nil
+				if err = line.Send(lifeline.Identity, identity); err == nil {
+					return line, nil
+				}
+				line.Close()
 			}
 			left := time.Until(deadline) > again
+			late := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, unix.EAGAIN)
 			switch {
-			case nobody(err) && alone && left, broken(err) && left:
+			case nobody(err) && alone && left, broken(err) && left, late && alone && left:
 				time.Sleep(again)
-			case nobody(err), broken(err), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, unix.EAGAIN):
+			case nobody(err), broken(err), late:
 				return nil, fmt.Errorf("%w: %w", fault.ErrNotServed, err)
 			default:
 				return nil, err
@@ -69,7 +93,7 @@ func broken(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
 }
 
-func try(path string, deadline time.Time, greet func(*lifeline.Conn) error) (*lifeline.Conn, error) {
+func try(path string, deadline time.Time) (*lifeline.Conn, error) {
 	line, err := lifeline.Dial(path, max(time.Until(deadline), again))
 	if err != nil {
 		return nil, err
@@ -83,7 +107,7 @@ func try(path string, deadline time.Time, greet func(*lifeline.Conn) error) (*li
 		err = line.SetDeadline(deadline)
 	}
 	if err == nil {
-		err = greet(line)
+		_, err = line.Ask(lifeline.Hello, nil, lifeline.Ready)
 	}
 	if err != nil {
 		line.Close()

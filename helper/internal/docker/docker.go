@@ -32,15 +32,15 @@ type Opened struct {
 var ErrImpostor = errors.New("the lifeline was taken by somebody else")
 
 // Transport has the engine start one exec for the session and waits for its
-// guest to call and to answer the greeting.
-func Transport(p policy.Policy, opened Opened) func(context.Context, func(*lifeline.Conn) error) (*lifeline.Conn, error) {
-	return func(ctx context.Context, greet func(*lifeline.Conn) error) (*lifeline.Conn, error) {
+// guest to call and to have become the user.
+func Transport(p policy.Policy, opened Opened) func(context.Context, []byte) (*lifeline.Conn, error) {
+	return func(ctx context.Context, identity []byte) (*lifeline.Conn, error) {
 		line, err := call(ctx, p, opened)
 		if err != nil {
 			return nil, err
 		}
 		if err = line.SetDeadline(time.Now().Add(p.Session.Timeout)); err == nil {
-			err = greet(line)
+			_, err = line.Ask(lifeline.Identity, identity, lifeline.Ready)
 		}
 		if err != nil {
 			line.Close()

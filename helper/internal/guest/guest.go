@@ -138,10 +138,7 @@ func open(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (accoun
 	if err != nil {
 		return nil, err
 	}
-	if err := line.Send(lifeline.Ready, nil); err != nil { // 3
-		return nil, err
-	}
-	body, err := expect(line, lifeline.Start, lifeline.MaxStart)
+	body, err := expect(line, lifeline.Start, lifeline.MaxStart) // 3
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +171,10 @@ func called(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
 	if err := recordNames(namesDir, baseDir, peer, names, who.shell); err != nil {
 		return account{}, err
 	}
-	return who, become(peer)
+	if err := become(peer); err != nil {
+		return account{}, err
+	}
+	return who, line.Send(lifeline.Ready, nil)
 }
 
 // answered enters a session whose other end may be anything of the peer's. Her
@@ -199,6 +199,12 @@ func answered(line *lifeline.Conn, peer lifeline.Peer, r rules.Rules) (account, 
 		}
 	}
 	if err := become(peer); err != nil {
+		return account{}, err
+	}
+	if _, err := expect(line, lifeline.Hello, 0); err != nil {
+		return account{}, err
+	}
+	if err := line.Send(lifeline.Ready, nil); err != nil {
 		return account{}, err
 	}
 	body, err := expect(line, lifeline.Identity, lifeline.MaxIdentity)

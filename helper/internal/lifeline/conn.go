@@ -27,8 +27,9 @@ type Kind byte
 
 // The frames, in the order in which a session sees them.
 const (
+	Hello    Kind = 'H' // session to the container's server: it waits for a guest; no body
 	Identity Kind = 'I' // session to guest: names for the ids that the kernel told
-	Ready    Kind = 'A' // guest to session: it has become the user and waits for the start
+	Ready    Kind = 'A' // guest to session: it has become the user and waits for the start; no body
 	Start    Kind = 'S' // session to guest: what to run; three descriptors unless a tty is asked for
 	Started  Kind = 'R' // guest to session: it runs; with a tty one descriptor, the pty's master
 	Signal   Kind = 'G' // session to guest: one byte, a signal number for the session's process group

@@ -49,7 +49,7 @@ func report(user io.Writer, log *slog.Logger, id string, ending lifeline.Ending,
 func explain(err error) (int, string) {
 	const retry = "; try again in a moment"
 	var no *denied
-	var refused *session.Refused
+	var refused *lifeline.Refused
 	var problems *policy.Problems
 	switch {
 	case errors.As(err, &no):

@@ -34,7 +34,7 @@ func (s *server) refill() {
 			_, _, err = s.supervisor()
 		}
 		if err != nil {
-			s.log.logf(time.Now(), "supervisor: %v", err)
+			s.log.logf(time.Now(), 0, "supervisor: %v", err)
 		}
 		s.mu.Unlock()
 		<-s.wanted

@@ -17,7 +17,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -102,35 +101,3 @@ func spawn(args []string, files []int, sys *syscall.SysProcAttr) (int, error) {
 
 // logf writes a line for `docker logs`.
 func logf(format string, args ...any) { fmt.Fprintf(os.Stderr, "berth-enter: "+format+"\n", args...) }
-
-// limiter lets lines through to the log: a burst, then one in a while. What a
-// user may repeat at will must not fill the host's disk.
-type limiter struct {
-	left    float64
-	last    time.Time
-	dropped int
-}
-
-const (
-	burst  = 20
-	refill = 10 * time.Second
-)
-
-// logf may be called by one goroutine at a time.
-func (l *limiter) logf(now time.Time, format string, args ...any) {
-	if l.last.IsZero() {
-		l.left, l.last = burst, now
-	}
-	l.left = min(burst, l.left+float64(now.Sub(l.last))/float64(refill))
-	l.last = now
-	if l.left < 1 {
-		l.dropped++
-		return
-	}
-	l.left--
-	if l.dropped > 0 {
-		logf("%d lines like the next were dropped", l.dropped)
-		l.dropped = 0
-	}
-	logf(format, args...)
-}

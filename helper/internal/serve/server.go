@@ -141,7 +141,7 @@ type refusal struct{ user, cause string }
 
 func (s *server) refuse(line *lifeline.Conn, peer lifeline.Peer, r refusal) {
 	s.mu.Lock()
-	s.log.logf(time.Now(), "refused uid %d, gid %d: %s", peer.UID, peer.GID, r.cause)
+	s.log.logf(time.Now(), peer.UID, "refused uid %d, gid %d: %s", peer.UID, peer.GID, r.cause)
 	s.mu.Unlock()
 	// The socket is new and its buffer empty: this does not wait.
 	if line.SetDeadline(time.Now().Add(time.Second)) == nil {
@@ -234,7 +234,7 @@ func (s *server) reap() {
 		sign := '-'
 		if !status.Exited() {
 			sign = '!'
-			s.log.logf(time.Now(), "the supervisor %d of uid %d died of signal %d; its session is ended", pid, uid, status.Signal())
+			s.log.logf(time.Now(), uid, "the supervisor %d of uid %d died of signal %d; its session is ended", pid, uid, status.Signal())
 		}
 		fmt.Fprintf(s.report, "%c%d\n", sign, pid)
 	}

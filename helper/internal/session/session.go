@@ -24,11 +24,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Transport starts the session's guest in the container and returns the
-// lifeline to it, greeted. Before it greets it has checked that the other end is
-// the guest, and bounded the wait. Until a greeting has been answered nothing
-// has been asked for, so that another may be tried.
-type Transport func(ctx context.Context, greet func(*lifeline.Conn) error) (*lifeline.Conn, error)
+// Transport starts the session's guest in the container, has checked that it is
+// the other end, and returns the lifeline to it when it is ready; the body of an
+// Identity frame has been sent. Until then nothing has been asked for: another
+// way may be tried.
+type Transport func(ctx context.Context, identity []byte) (*lifeline.Conn, error)
 
 // Session is what a login needs, complete.
 type Session struct {
@@ -40,11 +40,6 @@ type Session struct {
 	Log     *slog.Logger
 	Settled func() // called when the program runs and the long wait begins
 }
-
-// Refused is what the guest answers when it could not start the program.
-type Refused struct{ lifeline.Refusal }
-
-func (r *Refused) Error() string { return r.Cause }
 
 // ErrLost is a session whose guest went away without saying how it ended.
 var ErrLost = errors.New("the session was lost")
@@ -62,7 +57,8 @@ func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending
 		}
 		defer restore()
 	}
-	line, err := transport(ctx, s.greet)
+	names := lifeline.Names{User: s.Account.Name, Gecos: s.Account.Gecos, Home: s.Account.Home, Shells: s.Shells, Groups: s.Account.Groups}
+	line, err := transport(ctx, names.Pack())
 	if err != nil {
 		return lifeline.Ending{}, err
 	}
@@ -102,43 +98,13 @@ func (s *Session) takeTerminal() (restore func(), err error) {
 	return terminal.Raw(0)
 }
 
-// greet says who the user is and waits until the guest has become her.
-func (s *Session) greet(line *lifeline.Conn) error {
-	names := lifeline.Names{User: s.Account.Name, Gecos: s.Account.Gecos, Home: s.Account.Home, Shells: s.Shells, Groups: s.Account.Groups}
-	_, err := ask(line, lifeline.Identity, names.Pack(), lifeline.Ready)
-	return err
-}
-
-// ask sends a frame and returns the body of the one that is due in answer.
-func ask(line *lifeline.Conn, kind lifeline.Kind, body []byte, due lifeline.Kind, fds ...int) ([]byte, error) {
-	// A guest that refuses closes its end before it has read everything: its
-	// words are worth more than our broken pipe.
-	sent := line.Send(kind, body, fds...)
-	got, answer, err := line.Recv(lifeline.MaxReply)
-	switch {
-	case err != nil && sent != nil:
-		return nil, fmt.Errorf("handshake: %w", sent)
-	case err != nil:
-		return nil, fmt.Errorf("handshake: %w", err)
-	case got == lifeline.Failure:
-		refusal, err := lifeline.UnpackRefusal(answer)
-		if err != nil {
-			return nil, err
-		}
-		return nil, &Refused{refusal}
-	case got != due:
-		return nil, fmt.Errorf("handshake: frame %q where %q is due", got, due)
-	}
-	return answer, nil
-}
-
 // handshake sends the request and returns the tty's name and the pty's master,
 // if there is one.
 func (s *Session) handshake(line *lifeline.Conn, stdio *stdio) (string, *os.File, error) {
 	if err := line.SetDeadline(time.Now().Add(s.Timeout)); err != nil {
 		return "", nil, fmt.Errorf("lifeline: %w", err)
 	}
-	body, err := ask(line, lifeline.Start, s.Start.Pack(), lifeline.Started, stdio.pass...)
+	body, err := line.Ask(lifeline.Start, s.Start.Pack(), lifeline.Started, stdio.pass...)
 	if err != nil {
 		return "", nil, err
 	}
