@@ -138,11 +138,7 @@ func open(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (accoun
 	if err != nil {
 		return nil, err
 	}
-	body, err := expect(line, lifeline.Start, lifeline.MaxStart) // 3
-	if err != nil {
-		return nil, err
-	}
-	request, err := lifeline.UnpackStart(body)
+	request, err := wanted(line) // 3
 	if err != nil {
 		return nil, err
 	}
@@ -201,21 +197,8 @@ func answered(line *lifeline.Conn, peer lifeline.Peer, r rules.Rules) (account, 
 	if err := become(peer); err != nil {
 		return account{}, err
 	}
-	if _, err := expect(line, lifeline.Hello, 0); err != nil {
-		return account{}, err
-	}
-	if err := line.Send(lifeline.Ready, nil); err != nil {
-		return account{}, err
-	}
-	body, err := expect(line, lifeline.Identity, lifeline.MaxIdentity)
+	claimed, err := claims(line)
 	if err != nil {
-		return account{}, err
-	}
-	claimed, err := lifeline.UnpackNames(body)
-	if err != nil {
-		return account{}, err
-	}
-	if err := checkNames(&claimed); err != nil {
 		return account{}, err
 	}
 	who := account{home: claimed.Home, shell: firstProgram(claimed.Shells), linger: &r.Linger}
@@ -223,6 +206,34 @@ func answered(line *lifeline.Conn, peer lifeline.Peer, r rules.Rules) (account, 
 		who.home = known.Home
 	}
 	return who, nil
+}
+
+// wanted reads what is to be run.
+func wanted(line *lifeline.Conn) (lifeline.StartRequest, error) {
+	body, err := expect(line, lifeline.Start, lifeline.MaxStart)
+	if err != nil {
+		return lifeline.StartRequest{}, err
+	}
+	return lifeline.UnpackStart(body)
+}
+
+// claims reads what the peer, who has been become, says of herself.
+func claims(line *lifeline.Conn) (lifeline.Names, error) {
+	if _, err := expect(line, lifeline.Hello, 0); err != nil {
+		return lifeline.Names{}, err
+	}
+	if err := line.Send(lifeline.Ready, nil); err != nil {
+		return lifeline.Names{}, err
+	}
+	body, err := expect(line, lifeline.Identity, lifeline.MaxIdentity)
+	if err != nil {
+		return lifeline.Names{}, err
+	}
+	claimed, err := lifeline.UnpackNames(body)
+	if err != nil {
+		return lifeline.Names{}, err
+	}
+	return claimed, checkNames(&claimed)
 }
 
 func servable(peer lifeline.Peer) error {
