@@ -29,7 +29,7 @@ case $out in
 /*) module=$out ;;
 *) module=$PWD/$out ;;
 esac
-"${CC:-gcc}" -O2 -Wall -Wextra -Werror -o "$proof/host" "$here/testdata/host.c" -lpam -lpthread
+"${CC:-gcc}" -O2 -Wall -Wextra -Werror -o "$proof/host" "$here/testdata/host.c" "$here/testdata/look.c" "$here/testdata/odd.c" "$here/testdata/traits.c" -lpam -lpthread
 mkdir "$proof/pam.d"
 echo "session required $module" >"$proof/pam.d/proof"
 prove() {
@@ -43,7 +43,7 @@ prove() {
 prove fork 0
 prove fork 20
 prove plain
-if [ "$(grep -c ' threads 1 ' "$proof/said")" != 3 ] || [ "$(grep 'SigCgt:' "$proof/said" | sed 's/.*://' | sort -u | wc -l)" != 1 ]; then
+if [ "$(grep -c 'Threads:.1$' "$proof/said")" != 3 ] || [ "$(grep 'SigCgt:' "$proof/said" | sed 's/.*://' | sort -u | wc -l)" != 1 ]; then
 	cat "$proof/said" >&2
 	echo "build.sh: loading $out changes the process" >&2
 	rm -f "$out"

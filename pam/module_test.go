@@ -41,7 +41,7 @@ func runAll(m *testing.M) int {
 	built.module, built.host, built.attacker = filepath.Join(dir, "pam_berth.so"), filepath.Join(dir, "host"), filepath.Join(dir, "attacker")
 	for _, argv := range [][]string{
 		{"sh", "build.sh", built.module},
-		{"gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", built.host, "testdata/host.c", "-lpam", "-lpthread"},
+		{"gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", built.host, "testdata/host.c", "testdata/look.c", "testdata/odd.c", "testdata/traits.c", "-lpam", "-lpthread"},
 		{"gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", built.attacker, "testdata/attacker.c"},
 	} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
@@ -82,6 +82,7 @@ func newSite(t *testing.T, options string) *site {
 	s.write("passwd", fmt.Sprintf("root:x:0:0:root:/root:/bin/sh\n%s:x:%d:%d::/home/%s:/bin/sh\nsys:x:100:100::/home/sys:/bin/sh\nrel:x:4712:4712::relative:/bin/sh\n", user, uid, uid, user), 0o644)
 	s.write("login.defs", "UMASK 027\n", 0o644)
 	s.write("pam.d/test", "session required "+built.module+" "+options+"\nauth required "+built.module+"\naccount required "+built.module+"\npassword required "+built.module+"\n", 0o644)
+	s.write("pam.d/other", "session required pam_deny.so\n", 0o644)
 	return s
 }
 
@@ -176,10 +177,11 @@ func untouched(t *testing.T, out string) {
 			states[when] += rest + "\n"
 		}
 	}
-	if !strings.Contains(states["before"], "threads 1 ") || states["started"] != states["before"] || states["after"] != states["before"] {
+	if !strings.Contains(states["before"], "Threads:\t1\n") || states["started"] != states["before"] || states["after"] != states["before"] {
 		t.Errorf("the host was changed:\n%s", out)
 	}
-	want(t, states["after"], "SigCgt:\t0000000000000000", "children none")
+	want(t, states["after"], "SigCgt:\t0000000000000000")
+	want(t, states["children"], "none")
 }
 
 // Loading the module starts nothing: one thread, no handler, before and after.
@@ -210,14 +212,6 @@ func TestForkingHosts(t *testing.T) {
 			want(t, s.run("", user, "fork", wait), "open 0 close 0")
 		}
 		s.whole(0o750)
-	}
-}
-
-func TestOddHost(t *testing.T) {
-	for range 10 {
-		s := newSite(t, "umask=0022")
-		want(t, s.run("", user, "odd"), "open 0 close 0")
-		s.whole(0o755)
 	}
 }
 

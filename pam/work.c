@@ -76,25 +76,25 @@ __attribute__((noreturn)) static void child(const struct reader *r, char **argv,
 
 	for (int sig = 1; sig < NSIG; sig++)
 		sigaction(sig, &standard, NULL);
+	/* Where the limit cannot be raised a file that is too big is an error, after
+	 * which the worker cleans up, not its death. */
+	standard.sa_handler = SIG_IGN;
+	sigaction(SIGXFSZ, &standard, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
 	/* Were the host killed, nobody else would end a worker that hangs. */
 	alarm((unsigned)r->o->timeout + 1);
 	raise_limits();
-	/* Away from the numbers that are given out next. */
-	int high = fcntl(result, F_DUPFD, RESULT_FD + 1);
-	int null = open("/dev/null", O_RDWR);
-	if (high < 0)
+	/* The host may have no number left: ours come out of those it gives up. */
+	if (result == RESULT_FD ? fcntl(result, F_SETFD, 0) < 0 : dup2(result, RESULT_FD) < 0)
 		no_worker(result, errno);
-	for (int fd = 0; fd < 2; fd++)
-		if (null >= 0)
-			dup2(null, fd);
-		else
-			close(fd);
-	dup2(high, 2);
-	dup2(high, RESULT_FD);
 	close_range(RESULT_FD + 1, ~0U, 0);
+	dup2(RESULT_FD, 2);
+	close(0);
+	close(1);
+	if (open("/dev/null", O_RDWR) == 0)
+		dup2(0, 1);
 	umask(077);
 	if (chdir("/") != 0 || setgroups(0, NULL) != 0 || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
 		no_worker(RESULT_FD, errno);
@@ -136,26 +136,46 @@ static int end_worker(struct reader *r, pid_t pid, int pidfd, int patience)
 	return status;
 }
 
+/* Takes back the signal of the worker's end, which this thread has blocked.
+ * Signals do not queue: if it is another child's, or if another's end may have
+ * gone under in it, it is sent again. */
+static void hush(pid_t pid)
+{
+	static const struct timespec now = { 0, 0 };
+	siginfo_t info, other = { .si_pid = 0 };
+	sigset_t chld;
+
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	if (sigtimedwait(&chld, &info, &now) != SIGCHLD)
+		return;
+	if (info.si_pid != pid || (waitid(P_ALL, 0, &other, WEXITED | WNOHANG | WNOWAIT) == 0 && other.si_pid != 0))
+		kill(getpid(), SIGCHLD);
+}
+
 static int start_and_read(struct reader *r, char **argv)
 {
 	int ends[2], pidfd = -1, timely = 1, status = -1;
-	struct sigaction standard = { .sa_handler = SIG_DFL }, chld;
-	sigset_t all, mask;
+	sigset_t all, mask, quiet, pending;
 
 	if (pipe2(ends, O_CLOEXEC) != 0) {
 		pam_syslog(r->pamh, LOG_ERR, "pipe: %m");
 		return PAM_SYSTEM_ERR;
 	}
-	/* A host that ignores SIGCHLD would have the kernel reap our child; and the
-	 * host's other handlers must not run in it. */
-	sigaction(SIGCHLD, &standard, &chld);
+	/* The host's handlers must not run in the child, nor for it. Whatever the host
+	 * does about SIGCHLD stays in force: to change it, even for a moment, would
+	 * lose it the ends of its own children, and its handler, too, where two
+	 * threads did so at once. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &mask);
+	sigpending(&pending);
+	quiet = mask;
+	sigaddset(&quiet, SIGCHLD);
 	pid_t pid = fork();
 	if (pid == 0)
 		child(r, argv, ends[1]);
 	int failure = errno;
-	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	pthread_sigmask(SIG_SETMASK, &quiet, NULL);
 	close(ends[1]);
 	if (pid > 0) {
 		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -163,7 +183,9 @@ static int start_and_read(struct reader *r, char **argv)
 		status = end_worker(r, pid, pidfd, timely ? UNTIL_KILL_MS : 0);
 	}
 	close(ends[0]);
-	sigaction(SIGCHLD, &chld, NULL);
+	if (pid > 0 && !sigismember(&pending, SIGCHLD))
+		hush(pid);
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	if (pid < 0) {
 		errno = failure;
 		pam_syslog(r->pamh, LOG_ERR, "fork: %m");
