@@ -37,9 +37,11 @@ func run(args []string) int {
 		<-end
 		return 0
 	case len(args) == 1 && args[0] == "serve":
-		return status(serve.Keep(-1))
+		return status(serve.Keep())
 	case len(args) == 2 && args[0] == "serve":
 		return status(serve.Resume(args[1]))
+	case len(args) == 2 && args[0] == "adopt":
+		return status(serve.Adopt(args[1]))
 	case len(args) > 1 && args[0] == "server":
 		return status(serve.Serve(args[1:]))
 	case len(args) > 1 && args[0] == "end":

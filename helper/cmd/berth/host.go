@@ -42,7 +42,7 @@ func prepare(p policy.Policy, configDir string) (notes []string, err error) {
 		}
 	}
 	if p.Transport != policy.Docker {
-		if err := served(p, socket.Gid); err != nil {
+		if _, err := served(p, socket.Gid); err != nil {
 			return nil, err
 		}
 	}
@@ -74,8 +74,8 @@ func programs(transport string, socket unix.Stat_t) (notes []string) {
 }
 
 // served makes the directories of the direct transport, and the rules of its
-// server.
-func served(p policy.Policy, engineGroup uint32) error {
+// server, which it returns.
+func served(p policy.Policy, engineGroup uint32) (rules.Rules, error) {
 	for key, dir := range map[string]string{"container.serve": p.Container.Serve, "container.names": p.Container.Names} {
 		// Everybody may look; root alone changes anything, here and above.
 		err := os.MkdirAll(dir, 0o755)
@@ -83,7 +83,7 @@ func served(p policy.Policy, engineGroup uint32) error {
 			err = errors.Join(os.Chown(dir, 0, 0), os.Chmod(dir, 0o755))
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
+			return rules.Rules{}, fmt.Errorf("%s: %w", key, err)
 		}
 	}
 	r := rules.Rules{
@@ -98,9 +98,9 @@ func served(p policy.Policy, engineGroup uint32) error {
 		err = errors.Join(os.Chmod(next, 0o644), os.Rename(next, path))
 	}
 	if err != nil {
-		return fmt.Errorf("container.names: %w", err)
+		return rules.Rules{}, fmt.Errorf("container.names: %w", err)
 	}
-	return nil
+	return r, nil
 }
 
 // lifelines makes the directory that root and the engine's group alone enter,

@@ -26,6 +26,7 @@ import (
 // keeper is the container's main process.
 type keeper struct {
 	listener int
+	given    *rules.Rules // with the listener; nil: those of the directory of names
 	server   int          // pid; 0: none runs
 	known    map[int]bool // supervisors
 	reports  chan string  // what the server says; closed with its end
@@ -42,18 +43,17 @@ const sweepPause = 200 * time.Millisecond
 
 // Keep serves until it is told to end (SIGTERM). With SIGHUP it becomes the
 // program that is now installed, and starts a new server with the rules of now;
-// the sessions do not notice. handed is a listener that berth made on the host,
-// or -1.
-func Keep(handed int) error {
-	k := &keeper{listener: handed, known: map[int]bool{}}
-	if handed < 0 {
-		fd, err := listen()
-		if err != nil {
-			return err
-		}
-		k.listener = fd
+// the sessions do not notice.
+func Keep() error {
+	// The socket's directory is mounted below this one.
+	if err := os.Chmod(privateDir, 0o700); err != nil {
+		return err
 	}
-	return k.run()
+	fd, err := Listen(serveDir)
+	if err != nil {
+		return err
+	}
+	return (&keeper{listener: fd, known: map[int]bool{}}).run()
 }
 
 // Resume is Keep in a program that has replaced another by SIGHUP: state is what
@@ -92,6 +92,9 @@ func (k *keeper) run() error {
 			if sig != unix.SIGHUP {
 				return nil // and the container ends
 			}
+			if k.given != nil {
+				continue
+			}
 			if err := k.replace(); err != nil {
 				logf("the new program does not start: %v", err)
 			}
@@ -113,11 +116,19 @@ func (k *keeper) run() error {
 	}
 }
 
+// rules returns those of now; an adopted container's stay what they were.
+func (k *keeper) rules() (rules.Rules, error) {
+	if k.given != nil {
+		return *k.given, nil
+	}
+	return rules.Load(filepath.Join(namesDir, rules.File))
+}
+
 // serve starts a server.
 func (k *keeper) serve() {
 	k.started = time.Now()
 	k.restart = time.After(restartPause) // if this fails
-	r, err := rules.Load(filepath.Join(namesDir, rules.File))
+	r, err := k.rules()
 	if err != nil {
 		logf("nobody is served: %v; run `berth up`", err)
 		k.restart = time.After(10 * restartPause)

@@ -24,10 +24,10 @@ import (
 // Where the container sees what the host mounts for it (package policy has the
 // host's side).
 const (
-	PrivateDir = "/run/berth/private"
-	serveDir   = PrivateDir + "/serve"
+	privateDir = "/run/berth/private"
+	serveDir   = privateDir + "/serve"
 	namesDir   = "/run/berth/names"
-	socketName = "socket"
+	SocketName = "socket"
 )
 
 // backlog is how many callers may wait while no server runs; the kernel lowers
@@ -40,17 +40,14 @@ const (
 	reportFD   = 4
 )
 
-// listen makes the socket. No user of the container may reach it: its directory
-// is mounted below one that is root's alone. Every user of the host may.
-func listen() (int, error) {
-	if err := os.Chmod(PrivateDir, 0o700); err != nil {
-		return -1, err
-	}
+// Listen makes the socket in dir. Every user of the host may reach it, and no user
+// of the container.
+func Listen(dir string) (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
-	path := filepath.Join(serveDir, socketName)
+	path := filepath.Join(dir, SocketName)
 	// Under its name it is there when it can be connected to, not before.
 	next := path + ".new"
 	_ = unix.Unlink(next)
