@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -46,6 +47,7 @@ func Serve(words []string) error {
 	if err != nil {
 		return err
 	}
+	debug.SetGCPercent(thrifty)
 	unix.CloseOnExec(listenerFD)
 	unix.CloseOnExec(reportFD)
 	s := &server{rules: r, report: os.NewFile(reportFD, "report"),
