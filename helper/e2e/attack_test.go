@@ -53,7 +53,7 @@ var attacks = map[string]func() string{
 			}
 			held = append(held, fd)
 		}
-		frame := append(header(lifeline.Start, uint32(len(me))), me...)
+		frame := lifeline.Frame(lifeline.Start, me)
 		// The tenth second is the server's last.
 		for i := range 12 {
 			for _, fd := range held {
@@ -94,7 +94,7 @@ var attacks = map[string]func() string{
 			for i := range fds {
 				fds[i] = fd
 			}
-			_ = unix.Sendmsg(fd, append(header(lifeline.Identity, uint32(len(me))), me...), unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL)
+			_ = unix.Sendmsg(fd, lifeline.Frame(lifeline.Identity, me), unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL)
 		}
 		return "sent"
 	},

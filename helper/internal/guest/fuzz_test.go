@@ -3,7 +3,6 @@
 package guest
 
 import (
-	"encoding/binary"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -14,18 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func frame(kind lifeline.Kind, body []byte) []byte {
-	return append(binary.BigEndian.AppendUint32([]byte{byte(kind)}, uint32(len(body))), body...)
-}
-
 // Whatever a caller sends, the guest comes to an end with it, in time, and what
 // it then would run is a program by an absolute path.
 func FuzzCaller(f *testing.F) {
-	hello := frame(lifeline.Hello, nil)
-	identity := frame(lifeline.Identity, lifeline.Names{User: "u", Home: "/", Shells: []string{"/bin/sh"}}.Pack())
-	start := frame(lifeline.Start, lifeline.StartRequest{Run: lifeline.RunCommand, Command: "true", Env: []string{"A=b"}, Termios: []byte("x")}.Pack())
+	hello := lifeline.Frame(lifeline.Hello, nil)
+	identity := lifeline.Frame(lifeline.Identity, lifeline.Names{User: "u", Home: "/", Shells: []string{"/bin/sh"}}.Pack())
+	start := lifeline.Frame(lifeline.Start, lifeline.StartRequest{Run: lifeline.RunCommand, Command: "true", Env: []string{"A=b"}, Termios: []byte("x")}.Pack())
 	f.Add(slices.Concat(hello, identity, start), uint8(3))
-	f.Add(slices.Concat(hello, identity, frame(lifeline.Start, []byte("\x00\x00\x00\x07run=xyz"))), uint8(0))
+	f.Add(slices.Concat(hello, identity, lifeline.Frame(lifeline.Start, []byte("\x00\x00\x00\x07run=xyz"))), uint8(0))
 	f.Add([]byte("H\xff\xff\xff\xff"), uint8(250))
 	f.Add(slices.Concat(start, hello), uint8(1))
 	f.Fuzz(func(t *testing.T, data []byte, fds uint8) {

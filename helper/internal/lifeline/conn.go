@@ -159,12 +159,17 @@ func (c *Conn) TakeFDs() []int {
 	return fds
 }
 
-// Send writes one frame, with fds attached to its first byte.
-func (c *Conn) Send(kind Kind, body []byte, fds ...int) error {
+// Frame is one frame as it is on the wire.
+func Frame(kind Kind, body []byte) []byte {
 	frame := make([]byte, header, header+len(body))
 	frame[0] = byte(kind)
 	binary.BigEndian.PutUint32(frame[1:], uint32(len(body)))
-	frame = append(frame, body...)
+	return append(frame, body...)
+}
+
+// Send writes one frame, with fds attached to its first byte.
+func (c *Conn) Send(kind Kind, body []byte, fds ...int) error {
+	frame := Frame(kind, body)
 	var oob []byte
 	if len(fds) > 0 {
 		oob = unix.UnixRights(fds...)

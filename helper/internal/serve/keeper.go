@@ -193,15 +193,7 @@ func (k *keeper) hearAll() {
 
 // reap waits for children that have ended.
 func (k *keeper) reap() {
-	for {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil || pid == 0 {
-			return
-		}
+	collect(func(pid int, status unix.WaitStatus) {
 		switch {
 		case pid == k.server:
 			k.lost(status)
@@ -211,7 +203,7 @@ func (k *keeper) reap() {
 				k.clear()
 			}
 		}
-	}
+	})
 }
 
 // lost deals with the server's death: what it had to say is heard to the end,

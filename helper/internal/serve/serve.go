@@ -13,6 +13,7 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -98,6 +99,21 @@ func spawn(args []string, files []int, sys *syscall.SysProcAttr) (int, error) {
 		given = append(given, uintptr(fd))
 	}
 	return syscall.ForkExec(own(), append([]string{os.Args[0]}, args...), &syscall.ProcAttr{Dir: "/", Files: given, Sys: sys})
+}
+
+// collect waits for every child that has ended, and for none that has not.
+func collect(ended func(pid int, status unix.WaitStatus)) {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || pid == 0 {
+			return
+		}
+		ended(pid, status)
+	}
 }
 
 // logf writes a line for `docker logs`.

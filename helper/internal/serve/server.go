@@ -212,22 +212,14 @@ func (s *server) leave(uid uint32) {
 func (s *server) reap() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil || pid == 0 {
-			return
-		}
+	collect(func(pid int, status unix.WaitStatus) {
 		if way, idle := s.waiting[pid]; idle {
 			way.Close()
 			delete(s.waiting, pid)
 		}
 		uid, ours := s.sessions[pid]
 		if !ours {
-			continue
+			return
 		}
 		delete(s.sessions, pid)
 		if s.open[uid]--; s.open[uid] <= 0 {
@@ -239,5 +231,5 @@ func (s *server) reap() {
 			s.log.logf(time.Now(), uid, "the supervisor %d of uid %d died of signal %d; its session is ended", pid, uid, status.Signal())
 		}
 		fmt.Fprintf(s.report, "%c%d\n", sign, pid)
-	}
+	})
 }

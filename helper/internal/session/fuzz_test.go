@@ -3,7 +3,6 @@
 package session
 
 import (
-	"encoding/binary"
 	"errors"
 	"slices"
 	"testing"
@@ -14,17 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func frame(kind lifeline.Kind, body []byte) []byte {
-	return append(binary.BigEndian.AppendUint32([]byte{byte(kind)}, uint32(len(body))), body...)
-}
-
 // Whatever the container answers, berth-session comes to an end with it, in
 // time, and to an exit status that there is.
 func FuzzGuest(f *testing.F) {
-	started := frame(lifeline.Started, lifeline.Pack([]lifeline.Field{{Key: "tty", Value: ""}}))
-	f.Add(slices.Concat(started, frame(lifeline.Exit, lifeline.Ending{Status: 3}.Pack())), false)
-	f.Add(slices.Concat(started, frame(lifeline.Exit, lifeline.Ending{Signal: 200}.Pack())), true)
-	f.Add(frame(lifeline.Failure, lifeline.Refusal{Status: 255, User: "no\x1b[2J", Cause: "x"}.Pack()), false)
+	started := lifeline.Frame(lifeline.Started, lifeline.Pack([]lifeline.Field{{Key: "tty", Value: ""}}))
+	f.Add(slices.Concat(started, lifeline.Frame(lifeline.Exit, lifeline.Ending{Status: 3}.Pack())), false)
+	f.Add(slices.Concat(started, lifeline.Frame(lifeline.Exit, lifeline.Ending{Signal: 200}.Pack())), true)
+	f.Add(lifeline.Frame(lifeline.Failure, lifeline.Refusal{Status: 255, User: "no\x1b[2J", Cause: "x"}.Pack()), false)
 	f.Add([]byte("R\xff\xff\xff\xff"), false)
 	f.Fuzz(func(t *testing.T, data []byte, pass bool) {
 		ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
