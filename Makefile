@@ -8,12 +8,13 @@ LDFLAGS = -trimpath -ldflags '-s -w'
 FUZZTIME ?= 20s
 export PREFIX DESTDIR PAM_MODULE_DIR
 
-.PHONY: build deps image demo test lint bench fuzz install uninstall clean help
+.PHONY: build deps image demo test lint bench fuzz install install-pam uninstall clean help
 
 build: ## build everything into build/ (the default)
 	@mkdir -p build
 	$(GO) build $(LDFLAGS) -o build/berth ./helper/cmd/berth
-	$(GO) build $(LDFLAGS) -o build/berth-session ./helper/cmd/berth-session
+	$(GO) build -tags netgo,osusergo -trimpath -ldflags '-s -w -linkmode=external -extldflags=-static' -o build/berth-session ./helper/cmd/berth-session
+	$(GO) build $(LDFLAGS) -o build/berth-session-docker ./helper/cmd/berth-session-docker
 	CGO_ENABLED=0 $(GO) build $(LDFLAGS) -o build/berth-enter ./helper/cmd/berth-enter
 	sh pam/build.sh build/pam_berth.so
 
@@ -45,6 +46,9 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 install: ## install what was built: DESTDIR, PREFIX (/usr), PAM_MODULE_DIR
 	scripts/install
 
+install-pam: ## the PAM module alone, with its manual page
+	scripts/install-pam
+
 uninstall: ## remove it again; the configuration and homes stay
 	scripts/uninstall
 
@@ -52,4 +56,4 @@ clean:
 	rm -rf build
 
 help: ## this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

@@ -15,9 +15,11 @@ const internal = "berth/helper/internal/"
 // layers lists the packages from the bottom up. One may import those of lower
 // layers only.
 var layers = [][]string{
-	{"lifeline", "terminal", "policy", "identity", "request", "environ", "audit"},
-	{"engine", "guest"},
-	{"transport", "session", "enginetest"},
+	{"lifeline", "terminal", "request", "environ", "audit", "fault", "owned", "tree"},
+	{"policy", "process", "record", "rules"},
+	{"identity", "engine", "guest", "serve"},
+	{"nss", "docker", "direct", "session"},
+	{"login"},
 }
 
 // may lists what each outside module may be imported by: a package exists

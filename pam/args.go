@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/pam/internal/home"
+	"berth/pam/internal/names"
 	"berth/pam/internal/script"
 )
 
@@ -18,6 +19,7 @@ import (
 const (
 	errandHome = "berth-home-2"
 	errandExec = "berth-exec-2"
+	errandName = "berth-names-2"
 )
 
 // arguments are a worker's, each key once.
@@ -26,6 +28,7 @@ type arguments map[string]string
 // known lists each errand's keys.
 var known = map[string][]string{
 	errandHome: {"user", "uid", "gid", "home", "groups", "skel", "umask", "mode", "authorized_keys", "existing", "ssh_dir"},
+	errandName: {"user", "uid", "gid", "home", "gecos", "shell", "names"},
 	errandExec: {"user", "uid", "gid", "home", "exec", "timeout", "PAM_TYPE", "PAM_RHOST", "PAM_RUSER", "PAM_SERVICE", "PAM_TTY"},
 }
 
@@ -140,6 +143,24 @@ func execRequest(args arguments) (script.Call, error) {
 		}
 	}
 	return c, nil
+}
+
+// namesRecord makes a record of the arguments.
+func namesRecord(args arguments) (names.Record, error) {
+	uid, uerr := id(args["uid"])
+	gid, gerr := id(args["gid"])
+	if err := errors.Join(uerr, gerr); err != nil {
+		return names.Record{}, fmt.Errorf("uid and gid are required: %q", args)
+	}
+	r := names.Record{User: args["user"], UID: uint32(uid), GID: uint32(gid), Gecos: args["gecos"], Home: args["home"], Shell: args["shell"],
+		Groups: map[uint32]string{}}
+	for _, line := range strings.Split(args["names"], "\n") {
+		number, name, _ := strings.Cut(line, ":")
+		if gid, err := strconv.ParseUint(number, 10, 32); err == nil {
+			r.Groups[uint32(gid)] = name
+		}
+	}
+	return r, nil
 }
 
 // id reads a uid or gid that a home and its owner may have: not root's, not

@@ -21,16 +21,23 @@ struct berth_options {
 };
 
 /* The interface between the C side and the worker, which may be of different
- * versions while an upgrade runs: argv is the name of one of two errands, then
+ * versions while an upgrade runs: argv is the name of one of three errands, then
  * key=value. The worker answers on descriptor RESULT_FD in lines: E, W, I, D and
- * text for the log, U and text for the user, at last R and a PAM return code. */
+ * text for the log, U and text for the user, at last R and a PAM return code. X
+ * and an errno is the C side's own child, which could not become the worker. */
 #define ERRAND_HOME "berth-home-2"
 #define ERRAND_EXEC "berth-exec-2"
+#define ERRAND_NAMES "berth-names-2"
 #define RESULT_FD 3
 
+/* Where a host with berth's container wants the names of its users. */
+#define NAMES "/var/lib/berth/names"
+
 /* Each runs this file as a program and returns its result. The first prepares
- * the home; the second runs the site's script, type being its PAM_TYPE. */
+ * the home; the second runs the site's script, type being its PAM_TYPE; the
+ * third records what NSS calls the user. */
 int berth_home(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o);
 int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o, const char *type);
+int berth_names(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o);
 
 #endif

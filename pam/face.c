@@ -12,10 +12,12 @@
 #include <fcntl.h>
 #include <security/pam_ext.h>
 #include <security/pam_modutil.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #define HOOK __attribute__((visibility("default")))
@@ -114,6 +116,34 @@ static int ready(const struct passwd *pw, const struct berth_options *o)
 	return yes;
 }
 
+#define FRESH 600 /* seconds */
+
+static int later(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec > b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
+}
+
+/* Does this host have no use for the user's names, or their latest? A directory
+ * server's changes are seen after FRESH. */
+static int named(const struct passwd *pw)
+{
+	static const char *const sources[] = { "/etc/passwd", "/etc/group" };
+	char path[sizeof NAMES + 16];
+	struct stat record, source;
+	struct timespec now;
+
+	if (access(NAMES, F_OK) != 0)
+		return 1;
+	snprintf(path, sizeof path, "%s/%lu", NAMES, (unsigned long)pw->pw_uid);
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (lstat(path, &record) != 0 || record.st_mtim.tv_sec > now.tv_sec || record.st_mtim.tv_sec + FRESH < now.tv_sec)
+		return 0;
+	for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
+		if (stat(sources[i], &source) == 0 && later(&source.st_mtim, &record.st_mtim))
+			return 0;
+	return 1;
+}
+
 /* Whose session it is: sets *pw for a user whom the module serves. */
 static int served(pam_handle_t *pamh, const struct berth_options *o, const struct passwd **pw)
 {
@@ -170,6 +200,9 @@ HOOK int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char
 		result = berth_home(pamh, pw, &o);
 	else if (o.debug)
 		pam_syslog(pamh, LOG_DEBUG, "the home of %s is in place", pw->pw_name);
+	/* A session without names is better than none: what fails here is logged. */
+	if (result == PAM_SUCCESS && !named(pw))
+		berth_names(pamh, pw, &o);
 	return result == PAM_SUCCESS ? script(pamh, pw, &o, "open_session") : result;
 }
 

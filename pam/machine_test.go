@@ -37,6 +37,7 @@ func newMachine(t *testing.T, line string) *site {
 	s.write("crontab", "# none\n", 0o644)
 	s.write("skel/.profile", "echo profile\n", 0o644)
 	s.write("seen", seen, 0o755)
+	s.files = []string{"shadow", "group", "sudoers", "crontab"}
 	return s
 }
 

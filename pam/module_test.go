@@ -18,7 +18,7 @@ import (
 )
 
 // What the tests share: the module and a PAM application, both just built.
-var built struct{ module, host string }
+var built struct{ module, host, attacker string }
 
 func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 
@@ -38,10 +38,11 @@ func runAll(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	built.module, built.host = filepath.Join(dir, "pam_berth.so"), filepath.Join(dir, "host")
+	built.module, built.host, built.attacker = filepath.Join(dir, "pam_berth.so"), filepath.Join(dir, "host"), filepath.Join(dir, "attacker")
 	for _, argv := range [][]string{
 		{"sh", "build.sh", built.module},
 		{"gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", built.host, "testdata/host.c", "testdata/look.c", "testdata/odd.c", "testdata/traits.c", "-lpam", "-lpthread"},
+		{"gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", built.attacker, "testdata/attacker.c"},
 	} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%q: %v\n%s", argv, err, out)
@@ -56,7 +57,11 @@ func runAll(m *testing.M) int {
 type site struct {
 	t      *testing.T
 	dir    string
-	logged bool // /dev/log is the site's
+	logged bool     // /dev/log is the site's
+	kept   string   // the process that keeps the namespace, or "" where each run has its own
+	files  []string // further ones of /etc
+	// patience is how long the application may take.
+	patience time.Duration
 }
 
 const user, uid = "nina", 4711
@@ -65,7 +70,7 @@ func newSite(t *testing.T, options string) *site {
 	t.Helper()
 	// Not t.TempDir: its parent is root's alone, and some hosts are not root.
 	dir, err := os.MkdirTemp("", "pam_site")
-	s := &site{t: t, dir: dir}
+	s := &site{t: t, dir: dir, patience: time.Minute}
 	s.must(err)
 	t.Cleanup(func() { s.must(os.RemoveAll(dir)) })
 	s.must(os.Chmod(dir, 0o755))
@@ -96,21 +101,22 @@ func (s *site) write(name, text string, mode os.FileMode) {
 	s.must(os.Chmod(path, mode))
 }
 
-// command is a shell script, in a mount namespace in which the host is the site.
+// command is a shell script in the site's namespace.
 func (s *site) command(ctx context.Context, script string, args ...string) *exec.Cmd {
-	if s.logged {
-		script = devLog + script
+	enter := []string{"unshare", "--mount", "--propagation", "private"}
+	if s.kept != "" {
+		enter, script = []string{"nsenter", "--mount", "--target", s.kept}, "set -e; S="+s.dir+"; cd /; "+script
+	} else {
+		script = s.mounts() + script
 	}
-	script = fmt.Sprintf(`set -e; S=%s; cd /
-for f in passwd login.defs shadow group sudoers crontab; do [ ! -e $S/$f ] || mount --bind $S/$f /etc/$f; done; mount --bind $S/home /home; mount --bind $S/skel /etc/skel
-`, s.dir) + script
-	return exec.CommandContext(ctx, "unshare", append([]string{"--mount", "--propagation", "private", "bash", "-c", script, "sh"}, args...)...)
+	argv := append(append(enter, "bash", "-c", script, "sh"), args...)
+	return exec.CommandContext(ctx, argv[0], argv[1:]...)
 }
 
 // do runs a script there, to its end, and returns what it printed.
 func (s *site) do(script string, args ...string) string {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
 	out, err := s.command(ctx, script, args...).CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
@@ -119,11 +125,28 @@ func (s *site) do(script string, args ...string) string {
 	return string(out)
 }
 
+// exec runs a command in the site's namespace, after the shell line before.
+func (s *site) exec(before string, args ...string) string {
+	s.t.Helper()
+	return s.do(before+"\nexec \"$@\"", args...)
+}
+
 // run has the application do what args say, in the site's namespace; before is
 // a shell line for it.
 func (s *site) run(before string, args ...string) string {
 	s.t.Helper()
-	return s.do(before+"\nexec \"$@\"", append([]string{built.host, s.dir + "/pam.d", "test"}, args...)...)
+	return s.exec(before, append([]string{built.host, s.dir + "/pam.d", "test"}, args...)...)
+}
+
+// mounts is the shell script that makes the site of a new namespace.
+func (s *site) mounts() string {
+	script := fmt.Sprintf(`set -e; S=%s; cd /
+for f in passwd login.defs %s; do mount --bind $S/$f /etc/$f; done; mount --bind $S/home /home; mount --bind $S/skel /etc/skel
+`, s.dir, strings.Join(s.files, " "))
+	if s.logged {
+		script += devLog
+	}
+	return script
 }
 
 func (s *site) home(parts ...string) string {
@@ -159,22 +182,29 @@ func want(t *testing.T, out string, lines ...string) {
 	}
 }
 
+// untouched checks what the application says of itself before, in and after a session.
+func untouched(t *testing.T, out string) {
+	t.Helper()
+	states := map[string]string{}
+	for _, line := range strings.Split(out, "\n") {
+		if when, rest, ok := strings.Cut(line, " "); ok {
+			states[when] += rest + "\n"
+		}
+	}
+	if !strings.Contains(states["before"], "Threads:\t1\n") || states["started"] != states["before"] || states["after"] != states["before"] {
+		t.Errorf("the host was changed:\n%s", out)
+	}
+	want(t, states["after"], "SigCgt:\t0000000000000000")
+	want(t, states["children"], "none")
+}
+
 // Loading the module starts nothing: one thread, no handler, before and after.
 func TestHostIsUntouched(t *testing.T) {
 	s := newSite(t, "")
 	for _, round := range []string{"first", "again"} {
 		out := s.run("", user, "plain")
 		want(t, out, "open 0 close 0")
-		states := map[string]string{}
-		for _, line := range strings.Split(out, "\n") {
-			if when, rest, ok := strings.Cut(line, " "); ok {
-				states[when] += rest + "\n"
-			}
-		}
-		if !strings.Contains(states["before"], "Threads:\t1\n") || states["started"] != states["before"] || states["after"] != states["before"] {
-			t.Errorf("%s: the host was changed:\n%s", round, out)
-		}
-		want(t, states["after"], "SigCgt:\t0000000000000000")
+		untouched(t, out)
 		if told := strings.Contains(out, "says Creating directory '/home/nina'."); told != (round == "first") {
 			t.Errorf("%s: %s", round, out)
 		}

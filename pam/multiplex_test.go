@@ -85,21 +85,17 @@ func (s *server) monitor(pid string) string {
 	number := regexp.MustCompile(`\d+`)
 	fds, err := os.ReadDir(proc + "/fd")
 	s.must(err)
-	for _, fd := range append([]string{"cwd", "root"}, names(fds)...) {
-		path := proc + "/" + fd
-		target, err := os.Readlink(path)
+	links := []string{"cwd", "root"}
+	for _, fd := range fds {
+		links = append(links, "fd/"+fd.Name())
+	}
+	for _, link := range links {
+		target, err := os.Readlink(proc + "/" + link)
 		s.must(err)
 		if strings.Contains(target, ":[") || strings.HasPrefix(target, "/dev/pt") {
 			target = number.ReplaceAllString(target, "N")
 		}
-		state = append(state, fd+" "+target+"\n")
+		state = append(state, link+" "+target+"\n")
 	}
 	return strings.Join(state, "")
-}
-
-func names(fds []os.DirEntry) (paths []string) {
-	for _, fd := range fds {
-		paths = append(paths, "fd/"+fd.Name())
-	}
-	return paths
 }

@@ -170,7 +170,7 @@ func TestExisting(t *testing.T) {
 		"root's, with files":    {"mkdir $H; echo precious >$H/file", ""},
 		"root's, and empty":     {"mkdir $H", "750 4711"},
 		"writable by others":    {"mkdir $H; chown nina $H; chmod 777 $H", "755 4711"},
-		"writable by a group":   {"mkdir $H; chown nina $H; chmod 2770 $H", "2750 4711"},
+		"writable by a group":   {"mkdir $H; chown nina:50 $H; chmod 2770 $H", "2750 4711"},
 		"nothing wrong with it": {"mkdir $H; chown nina $H", "755 4711"},
 	}
 	for name, c := range cases {

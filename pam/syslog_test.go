@@ -7,25 +7,26 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"time"
+	"testing"
 )
 
 // devLog is a shell line that puts a /dev in place, in the site's namespace, in
 // which the log is the site's own socket.
 const devLog = `mkdir -p "$S/dev"; mount -t tmpfs none "$S/dev"
 for n in null zero full random urandom tty; do touch "$S/dev/$n"; mount --bind /dev/$n "$S/dev/$n"; done
-mknod -m 666 "$S/dev/ptmx" c 5 2; mkdir "$S/dev/pts" "$S/dev/shm"; mount --bind /dev/pts "$S/dev/pts"; ln -s /proc/self/fd "$S/dev/fd"; ln -s "$S/log" "$S/dev/log"
+mknod -m 666 "$S/dev/ptmx" c 5 2; mkdir "$S/dev/pts" "$S/dev/shm"; mount --bind /dev/pts "$S/dev/pts"; mount --bind /dev/shm "$S/dev/shm"; ln -s /proc/self/fd "$S/dev/fd"; ln -s "$S/log" "$S/dev/log"
 mount --rbind "$S/dev" /dev
 `
 
 // syslog is what an administrator finds in the log.
 type syslog struct {
-	conn *net.UnixConn
-	mu   sync.Mutex
+	t    *testing.T
+	path string
 	text strings.Builder
-	end  chan struct{}
+	end  chan struct{} // closed after the last word
 }
+
+const lastWord = "no more is asked for"
 
 // listen makes the site's log. From then on run has it as /dev/log.
 func (s *site) listen() *syslog {
@@ -35,29 +36,34 @@ func (s *site) listen() *syslog {
 	s.must(err)
 	s.must(os.Chmod(path, 0o666))
 	s.logged = true
-	l := &syslog{conn: conn, end: make(chan struct{})}
+	l := &syslog{t: s.t, path: path, end: make(chan struct{})}
 	s.t.Cleanup(func() { conn.Close() })
 	go func() {
 		defer close(l.end)
+		defer conn.Close() // or who logs later would wait once the queue is full
 		buf := make([]byte, 64<<10)
 		for {
 			n, err := conn.Read(buf)
-			if err != nil {
+			if err != nil || string(buf[:n]) == lastWord {
 				return
 			}
-			l.mu.Lock()
 			l.text.Write(append(buf[:n:n], '\n'))
-			l.mu.Unlock()
 		}
 	}()
 	return l
 }
 
-// lines returns what was logged; whoever logged has ended.
+// lines returns what was logged, and ends the log; whoever logged has ended.
 func (l *syslog) lines() string {
-	_ = l.conn.SetReadDeadline(time.Now()) // what is queued is read first
+	l.t.Helper()
+	conn, err := net.Dial("unixgram", l.path)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte(lastWord)); err != nil {
+		l.t.Fatal(err)
+	}
 	<-l.end
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	return l.text.String()
 }

@@ -8,6 +8,7 @@
 // async-signal-safe calls only (signal-safety(7)).
 
 #define _GNU_SOURCE
+#include "answer.h"
 #include "berth.h"
 
 #include <dlfcn.h>
@@ -17,6 +18,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <security/pam_ext.h>
+#include <security/pam_modutil.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,89 +29,12 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
-#define MOST_LINES 40
 /* How long a worker that has answered may take to end. */
 #define UNTIL_KILL_MS 1000
-
-struct reader {
-	pam_handle_t *pamh;
-	const struct berth_options *o;
-	char line[512];
-	size_t used;
-	int lines;
-	int result; /* -1 until the worker has said it */
-};
-
-static void take_line(struct reader *r)
-{
-	static const struct { char mark; int level; } marks[] = { { 'W', LOG_WARNING }, { 'I', LOG_INFO }, { 'D', LOG_DEBUG } };
-	int level = LOG_ERR;
-	const char *text = r->line;
-
-	r->line[r->used] = 0;
-	r->used = 0;
-	if (text[0] == 'R') {
-		int code = atoi(text + 1);
-		r->result = code >= 0 && code < _PAM_RETURN_VALUES ? code : PAM_SESSION_ERR;
-		return;
-	}
-	if (!text[0] || r->lines++ >= MOST_LINES)
-		return;
-	if (text[0] == 'U') {
-		if (!r->o->silent)
-			pam_info(r->pamh, "%s", text + 1);
-		return;
-	}
-	for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
-		if (text[0] == marks[i].mark)
-			level = marks[i].level;
-	if (level == LOG_DEBUG && !r->o->debug)
-		return;
-	/* What has no mark is a crashing runtime's. */
-	pam_syslog(r->pamh, level, "%s", strchr("EWID", text[0]) ? text + 1 : text);
-}
-
-static long now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-/* Reads until the worker has said its result, closed the pipe, or used up its
- * time. Only the first two mean that it is done. */
-static int read_result(struct reader *r, int fd)
-{
-	long end = now_ms() + r->o->timeout * 1000L;
-	for (;;) {
-		char buf[1024];
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		long left = end - now_ms();
-		if (left <= 0)
-			return 0;
-		int n = poll(&p, 1, (int)left);
-		if (n < 0 && errno != EINTR)
-			return 0;
-		if (n <= 0)
-			continue;
-		ssize_t got = read(fd, buf, sizeof buf);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return 1;
-		for (ssize_t i = 0; i < got; i++) {
-			if (buf[i] == '\n' || r->used == sizeof r->line - 1)
-				take_line(r);
-			if (buf[i] != '\n')
-				r->line[r->used++] = buf[i];
-			if (r->result >= 0)
-				return 1;
-		}
-	}
-}
+/* How long one that was killed may take to be dead. */
+#define UNTIL_DEAD_MS 1000
 
 static void raise_limits(void)
 {
@@ -131,7 +56,18 @@ static void raise_limits(void)
 	}
 }
 
-__attribute__((noreturn)) static void child(const char *self, char **argv, int result)
+/* Tells the parent, by the pipe at fd, why there is no worker. */
+__attribute__((noreturn)) static void no_worker(int fd, int error)
+{
+	char line[] = "X000\n";
+	for (int i = 3; i > 0; i--, error /= 10)
+		line[i] = (char)('0' + error % 10);
+	if (write(fd, line, sizeof line - 1) < 0)
+		_exit(126);
+	_exit(127);
+}
+
+__attribute__((noreturn)) static void child(const struct reader *r, char **argv, int result)
 {
 	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	static char *environment[] = { path, NULL };
@@ -147,10 +83,12 @@ __attribute__((noreturn)) static void child(const char *self, char **argv, int r
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
+	/* Were the host killed, nobody else would end a worker that hangs. */
+	alarm((unsigned)r->o->timeout + 1);
 	raise_limits();
 	/* The host may have no number left: ours come out of those it gives up. */
 	if (result == RESULT_FD ? fcntl(result, F_SETFD, 0) < 0 : dup2(result, RESULT_FD) < 0)
-		_exit(126);
+		no_worker(result, errno);
 	close_range(RESULT_FD + 1, ~0U, 0);
 	dup2(RESULT_FD, 2);
 	close(0);
@@ -159,28 +97,41 @@ __attribute__((noreturn)) static void child(const char *self, char **argv, int r
 		dup2(0, 1);
 	umask(077);
 	if (chdir("/") != 0 || setgroups(0, NULL) != 0 || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
-		_exit(126);
-	execve(self, argv, environment);
-	_exit(127);
+		no_worker(RESULT_FD, errno);
+	execve(r->self, argv, environment);
+	no_worker(RESULT_FD, errno);
+}
+
+/* Whether the process of the pidfd ends within some time. */
+static int ends_within(int pidfd, int ms)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	int n;
+	for (long end = berth_now_ms() + ms; (n = poll(&p, 1, ms)) < 0 && errno == EINTR && ms > 0;)
+		ms = end > berth_now_ms() ? (int)(end - berth_now_ms()) : 0;
+	return n > 0;
 }
 
 /* Ends the worker and takes its status, or -1 where the host was quicker to
  * take it, as is its right. A pidfd cannot mean another process. */
-static int end_worker(pid_t pid, int pidfd, int patience)
+static int end_worker(struct reader *r, pid_t pid, int pidfd, int patience)
 {
-	struct pollfd p = { .fd = pidfd, .events = POLLIN };
-	int status = -1;
+	int status = -1, wait = 0;
 
 	if (pidfd < 0) {
 		if (waitpid(pid, &status, WNOHANG) == 0)
 			kill(pid, SIGKILL);
-	} else {
-		while (poll(&p, 1, patience) < 0 && errno == EINTR)
-			;
+	} else if (!ends_within(pidfd, patience)) {
 		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-		close(pidfd);
+		if (!ends_within(pidfd, UNTIL_DEAD_MS)) {
+			/* It hangs in the kernel, as on a frozen file system. */
+			pam_syslog(r->pamh, LOG_ERR, "the worker, process %d, does not die and is left behind", (int)pid);
+			wait = WNOHANG;
+		}
 	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+	if (pidfd >= 0)
+		close(pidfd);
+	while (waitpid(pid, &status, wait) < 0 && errno == EINTR)
 		;
 	return status;
 }
@@ -202,7 +153,7 @@ static void hush(pid_t pid)
 		kill(getpid(), SIGCHLD);
 }
 
-static int start_and_read(struct reader *r, const char *self, char **argv)
+static int start_and_read(struct reader *r, char **argv)
 {
 	int ends[2], pidfd = -1, timely = 1, status = -1;
 	sigset_t all, mask, quiet, pending;
@@ -222,14 +173,14 @@ static int start_and_read(struct reader *r, const char *self, char **argv)
 	sigaddset(&quiet, SIGCHLD);
 	pid_t pid = fork();
 	if (pid == 0)
-		child(self, argv, ends[1]);
+		child(r, argv, ends[1]);
 	int failure = errno;
 	pthread_sigmask(SIG_SETMASK, &quiet, NULL);
 	close(ends[1]);
 	if (pid > 0) {
 		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-		timely = read_result(r, ends[0]);
-		status = end_worker(pid, pidfd, timely ? UNTIL_KILL_MS : 0);
+		timely = berth_answer(r, ends[0]);
+		status = end_worker(r, pid, pidfd, timely ? UNTIL_KILL_MS : 0);
 	}
 	close(ends[0]);
 	if (pid > 0 && !sigismember(&pending, SIGCHLD))
@@ -242,12 +193,13 @@ static int start_and_read(struct reader *r, const char *self, char **argv)
 	}
 	if (r->result >= 0)
 		return r->result;
+	berth_answer_rest(r);
 	if (!timely)
 		pam_syslog(r->pamh, LOG_ERR, "the worker was not done after %d s and was killed", r->o->timeout);
 	else if (status != -1 && WIFSIGNALED(status))
-		pam_syslog(r->pamh, LOG_ERR, "the worker %s ended without a result: signal %d", self, WTERMSIG(status));
+		pam_syslog(r->pamh, LOG_ERR, "the worker %s ended without a result: signal %d", r->self, WTERMSIG(status));
 	else
-		pam_syslog(r->pamh, LOG_ERR, "the worker %s ended without a result: status %d", self, status == -1 ? -1 : WEXITSTATUS(status));
+		pam_syslog(r->pamh, LOG_ERR, "the worker %s ended without a result: status %d", r->self, status == -1 ? -1 : WEXITSTATUS(status));
 	return PAM_SESSION_ERR;
 }
 
@@ -279,33 +231,40 @@ static void add_user(struct arguments *a, const char *errand, const struct passw
 	add(a, "home=%s", pw->pw_dir);
 }
 
-/* Her groups, by which she may reach her home. Those that do not fit are the
- * worker's loss: it works with her rights, never with more. */
+#define MOST_GROUPS 256
+
+/* Those that do not fit are the user's loss: she is never given more. */
+static int groups_of(const struct passwd *pw, gid_t *groups)
+{
+	int n = MOST_GROUPS;
+	return getgrouplist(pw->pw_name, pw->pw_gid, groups, &n) < 0 ? MOST_GROUPS : n;
+}
+
+/* Her groups, by which she may reach her home. */
 static void add_groups(struct arguments *a, const struct passwd *pw)
 {
-	gid_t groups[256];
-	char text[256 * 11], *at = text;
-	int n = sizeof groups / sizeof *groups;
-	if (getgrouplist(pw->pw_name, pw->pw_gid, groups, &n) < 0)
-		n = sizeof groups / sizeof *groups;
+	gid_t groups[MOST_GROUPS];
+	char text[MOST_GROUPS * 11], *at = text;
+	int n = groups_of(pw, groups);
 	for (int i = 0; i < n; i++)
 		at += sprintf(at, "%s%lu", i ? "," : "", (unsigned long)groups[i]);
 	if (n > 0)
 		add(a, "groups=%s", text);
 }
 
-static int run(pam_handle_t *pamh, const struct berth_options *o, struct arguments *a)
+static int run(struct reader *r, struct arguments *a)
 {
-	struct reader r = { .pamh = pamh, .o = o, .result = -1 };
 	Dl_info self;
 	int result = PAM_SYSTEM_ERR;
 
-	if (a->failed)
+	if (a->failed) {
 		result = PAM_BUF_ERR;
-	else if (!dladdr((void *)berth_home, &self) || !self.dli_fname || self.dli_fname[0] != '/')
-		pam_syslog(pamh, LOG_ERR, "the module does not know its own path");
-	else
-		result = start_and_read(&r, self.dli_fname, a->argv);
+	} else if (!dladdr((void *)berth_home, &self) || !self.dli_fname || self.dli_fname[0] != '/') {
+		pam_syslog(r->pamh, LOG_ERR, "the module does not know its own path");
+	} else {
+		r->self = self.dli_fname;
+		result = start_and_read(r, a->argv);
+	}
 	for (int i = 0; i < a->n; i++)
 		free(a->argv[i]);
 	return result;
@@ -313,13 +272,18 @@ static int run(pam_handle_t *pamh, const struct berth_options *o, struct argumen
 
 int berth_home(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o)
 {
+	struct reader r = { .pamh = pamh, .o = o, .result = -1 };
 	struct arguments a = { .n = 0 };
 	add_user(&a, ERRAND_HOME, pw);
 	add_groups(&a, pw);
 	for (int i = 0; i < BERTH_PASSED; i++)
 		if (o->passed[i])
 			add(&a, "%s", o->passed[i]);
-	return run(pamh, o, &a);
+	int result = run(&r, &a);
+	/* A worker that came to a result has told her why. */
+	if (result != PAM_SUCCESS && !(r.told && r.result >= 0) && !o->silent)
+		pam_error(pamh, "Your home directory could not be prepared; please tell the administrator.");
+	return result;
 }
 
 int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o, const char *type)
@@ -329,6 +293,7 @@ int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_o
 	static const struct { int item; const char *name; } items[] = {
 		{ PAM_RHOST, "PAM_RHOST" }, { PAM_RUSER, "PAM_RUSER" }, { PAM_SERVICE, "PAM_SERVICE" }, { PAM_TTY, "PAM_TTY" },
 	};
+	struct reader r = { .pamh = pamh, .o = o, .result = -1 };
 	struct arguments a = { .n = 0 };
 	add_user(&a, ERRAND_EXEC, pw);
 	add(&a, "exec=%s", o->exec);
@@ -339,5 +304,30 @@ int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_o
 		if (pam_get_item(pamh, items[i].item, &value) == PAM_SUCCESS && value)
 			add(&a, "%s=%s", items[i].name, (const char *)value);
 	}
-	return run(pamh, o, &a);
+	return run(&r, &a);
+}
+
+int berth_names(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o)
+{
+	struct reader r = { .pamh = pamh, .o = o, .result = -1 };
+	gid_t groups[MOST_GROUPS];
+	int n = groups_of(pw, groups);
+	struct arguments a = { .n = 0 };
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	for (int i = 0; out && i < n; i++) {
+		const struct group *g = pam_modutil_getgrgid(pamh, groups[i]);
+		if (g)
+			fprintf(out, "%lu:%s\n", (unsigned long)g->gr_gid, g->gr_name);
+	}
+	if (!out || fclose(out) != 0)
+		a.failed = 1;
+	add_user(&a, ERRAND_NAMES, pw);
+	add(&a, "gecos=%s", pw->pw_gecos ? pw->pw_gecos : "");
+	add(&a, "shell=%s", pw->pw_shell ? pw->pw_shell : "");
+	add(&a, "names=%s", a.failed ? "" : text);
+	free(text);
+	return run(&r, &a);
 }

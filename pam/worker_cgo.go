@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"berth/pam/internal/home"
+	"berth/pam/internal/names"
 	"berth/pam/internal/script"
 )
 
@@ -50,6 +51,8 @@ func work(argv []string, say func(byte, string)) int {
 	case err != nil:
 	case errand == errandExec:
 		code, err = runScript(args, say)
+	case errand == errandName:
+		code, err = recordNames(args)
 	default:
 		code, err = openHome(args, say)
 	}
@@ -103,6 +106,20 @@ func runScript(args arguments, say func(byte, string)) (int, error) {
 	}
 	if err != nil {
 		return pamSessionErr, err
+	}
+	return pamSuccess, nil
+}
+
+// namesDir is berth.h's NAMES.
+const namesDir = "/var/lib/berth/names"
+
+func recordNames(args arguments) (int, error) {
+	record, err := namesRecord(args)
+	if err == nil {
+		err = names.Write(namesDir, record)
+	}
+	if err != nil {
+		return pamSessionErr, fmt.Errorf("the container will not know the user's names: %w", err)
 	}
 	return pamSuccess, nil
 }

@@ -26,7 +26,7 @@ static void look(const char *text)
 	if (n > longest)
 		longest = n;
 	for (const char *c = text; *c; c++)
-		if (*c == '\n') {
+		if ((unsigned char)*c < ' ' || *c == 0x7f) {
 			odd++;
 			return;
 		}

@@ -5,14 +5,21 @@
 //   silent    the same with PAM_SILENT
 //   hooks     what libpam says of the four hooks that the module does not have
 //   fork MS   pam_start, wait, fork; open and close in the child
+//   after CMD as plain, with a shell's CMD run between pam_start and the opening
 //   bench N   open and close N times, and print the median of an open in ns
+//   storm N [HOME TRASH [MODE]]  open and close N times, and print how often each
+//             result came and how long the longest took; before each round HOME
+//             goes into TRASH, and with MODE an empty directory
+//             of root's takes its place
 //   odd TRAIT...  open and close as the hosts do that odd.c describes
 #define _GNU_SOURCE
 #include "host.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -68,6 +75,32 @@ static int bench(pam_handle_t *pamh, int n)
 	return 0;
 }
 
+static int storm(pam_handle_t *pamh, int n, const char *home, const char *trash, const char *mode)
+{
+	long results[_PAM_RETURN_VALUES] = { 0 }, longest = 0;
+	for (int i = 0; i < n; i++) {
+		struct timespec a, b;
+		char path[256];
+		snprintf(path, sizeof path, "%s/%d.%d", trash, (int)getpid(), i);
+		if (home)
+			rename(home, path);
+		if (mode && (mkdir(home, 0700) || chmod(home, (mode_t)strtoul(mode, NULL, 8))))
+			return 1;
+		clock_gettime(CLOCK_MONOTONIC, &a);
+		int rc = pam_open_session(pamh, PAM_SILENT);
+		clock_gettime(CLOCK_MONOTONIC, &b);
+		pam_close_session(pamh, PAM_SILENT);
+		long ms = (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000;
+		longest = ms > longest ? ms : longest;
+		results[rc]++;
+	}
+	for (int i = 0; i < _PAM_RETURN_VALUES; i++)
+		if (results[i])
+			printf("result %d %ld\n", i, results[i]);
+	printf("longest %ld\n", longest);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	pam_handle_t *pamh;
@@ -80,7 +113,10 @@ int main(int argc, char **argv)
 		flags = PAM_SILENT;
 	if (!strcmp(what, "odd"))
 		return odd(argv);
-	if (strcmp(what, "bench"))
+	openlog("host", LOG_NDELAY, LOG_AUTHPRIV); /* or the first message costs a descriptor */
+	if (!strcmp(what, "after") && system(":") != 0) /* it leaves a trace of its own, once */
+		return 3;
+	if (strcmp(what, "bench") && strcmp(what, "storm"))
 		look("before");
 	int rc = pam_start_confdir(argv[2], argv[3], &conversation, argv[1], &pamh);
 	if (rc != PAM_SUCCESS) {
@@ -93,6 +129,11 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(what, "bench"))
 		return bench(pamh, atoi(argv[5]));
+	if (!strcmp(what, "storm"))
+		return argc < 6 ? 2 : storm(pamh, atoi(argv[5]), argc > 7 ? argv[6] : NULL, argv[7], argc > 8 ? argv[8] : NULL);
+	fflush(stdout);
+	if (!strcmp(what, "after") && system(argv[5]) != 0)
+		return 3;
 	look("started");
 	if (!strcmp(what, "fork")) {
 		int status;
@@ -107,6 +148,8 @@ int main(int argc, char **argv)
 	}
 	rc = open_close(pamh);
 	look("after");
+	siginfo_t child;
+	printf("children %s\n", waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) < 0 ? "none" : "some");
 	pam_end(pamh, PAM_SUCCESS);
 	return rc;
 }

@@ -53,12 +53,18 @@ type victim struct {
 func (l *Lab) victim(t *testing.T, tty bool) victim {
 	t.Helper()
 	v := victim{mark: fmt.Sprintf("mark%d-%d-", os.Getpid(), marks.Add(1))}
+	ssh := func(args ...string) *exec.Cmd {
+		cmd := l.SSH("alice", args...)
+		cmd.Env = append(os.Environ(), "LC_BERTH="+v.mark)
+		return cmd
+	}
 	if tty {
-		s := l.shell(t, "alice")
+		s := open(t, ssh())
+		s.expect(`[$%#] `)
 		s.send(stubborn(v.mark) + "\r")
 		v.client = s.cmd
 	} else {
-		v.client = l.SSH("alice", stubborn(v.mark))
+		v.client = ssh(stubborn(v.mark))
 		in, err := v.client.StdinPipe() // held open, like a terminal's
 		if err != nil {
 			t.Fatal(err)
@@ -76,15 +82,35 @@ func (l *Lab) victim(t *testing.T, tty bool) victim {
 		n := l.alive(t, v.mark)
 		return n == stubbornProcesses, fmt.Sprintf("%d of the session's processes", n)
 	})
-	v.helper = l.helperOf(t, v.mark)
+	v.helper = helperOf(t, v.mark)
 	v.sshd = parent(t, v.helper)
 	v.sshdPriv = parent(t, v.sshd)
 	return v
 }
 
-// helperOf finds the berth-session whose guest is above the marked process:
-// their lifeline is called UID.PID after it.
-func (l *Lab) helperOf(t *testing.T, mark string) int {
+// helperOf finds the berth-session of the client that sent mark along.
+func helperOf(t *testing.T, mark string) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		cmdline, _ := os.ReadFile("/proc/" + entry.Name() + "/cmdline")
+		if !strings.HasPrefix(string(cmdline), berthSession) {
+			continue
+		}
+		environ, _ := os.ReadFile("/proc/" + entry.Name() + "/environ")
+		if pid, err := strconv.Atoi(entry.Name()); err == nil && strings.Contains(string(environ), "\x00LC_BERTH="+mark+"\x00") {
+			return pid
+		}
+	}
+	t.Fatalf("no berth-session has %s", mark)
+	return 0
+}
+
+// guestOf finds the berth-enter above the marked process.
+func guestOf(t *testing.T, mark string) int {
 	t.Helper()
 	out, err := exec.Command("pgrep", "-f", "^"+mark+" ").Output()
 	if err != nil {
@@ -92,13 +118,8 @@ func (l *Lab) helperOf(t *testing.T, mark string) int {
 	}
 	for pid, _ := strconv.Atoi(strings.Fields(string(out))[0]); pid > 1; pid = parent(t, pid) {
 		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if words := strings.Split(string(cmdline), "\x00"); len(words) > 2 && strings.HasSuffix(words[0], "/berth-enter") {
-			_, helper, _ := strings.Cut(words[2], ".")
-			number, err := strconv.Atoi(helper)
-			if err != nil {
-				t.Fatalf("%q", words)
-			}
-			return number
+		if strings.Contains(string(cmdline), "/berth-enter\x00session\x00") {
+			return pid
 		}
 	}
 	t.Fatal("the marked process has no guest above it")
@@ -203,7 +224,7 @@ func TestForkBomb(t *testing.T) {
 	if err := bomb.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, patience, func() (bool, string) { n := processes(); return n > 250, fmt.Sprintf("%d processes", n) })
+	eventually(t, patience, func() (bool, string) { n := processes(); return n > 200, fmt.Sprintf("%d processes", n) })
 	if err := bomb.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

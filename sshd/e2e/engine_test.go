@@ -4,92 +4,20 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"berth/sshd/labs"
 )
 
-// Engine is a dockerd of a test's own, to be stopped and hung at will.
-type Engine struct {
-	t      *testing.T
-	dir    string
-	Socket string
-	daemon *exec.Cmd
-}
-
-func newEngine(t *testing.T) *Engine {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "berth-engine")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { // users' sessions connect to the socket
-		t.Fatal(err)
-	}
-	e := &Engine{t: t, dir: dir, Socket: filepath.Join(dir, "docker.sock")}
-	write(t, filepath.Join(dir, "daemon.json"), "{}")
-	t.Cleanup(func() {
-		e.Stop()
-		_ = os.RemoveAll(dir)
-	})
-	e.Start()
-	load := exec.Command("sh", "-c", "docker save berth:busybox | docker -H unix://"+e.Socket+" load")
-	if out, err := load.CombinedOutput(); err != nil {
-		t.Fatalf("load the image: %v: %s", err, out)
-	}
-	return e
-}
-
-// Start runs the daemon and waits until it answers.
-func (e *Engine) Start() {
-	e.t.Helper()
-	log, err := os.OpenFile(filepath.Join(e.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	defer log.Close()
-	// A network namespace of its own: with --bridge none a dockerd deletes the
-	// docker0 that it finds (moby, daemon/daemon_unix.go, removeDefaultBridgeInterface).
-	e.daemon = exec.Command("unshare", "--net", "dockerd", "--config-file", filepath.Join(e.dir, "daemon.json"), "--host", "unix://"+e.Socket, "--group", "docker",
-		"--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"), "--pidfile", filepath.Join(e.dir, "pid"),
-		"--storage-driver", "vfs", "--bridge", "none", "--iptables=false", "--ip6tables=false")
-	e.daemon.Stdout, e.daemon.Stderr = log, log
-	if err := e.daemon.Start(); err != nil {
-		e.t.Fatal(err)
-	}
-	eventually(e.t, patience, func() (bool, string) {
-		out, err := exec.Command("docker", "-H", "unix://"+e.Socket, "info").CombinedOutput()
-		return err == nil, string(out)
-	})
-}
-
-// Stop ends the daemon as a service manager does.
-func (e *Engine) Stop() {
-	if e.daemon != nil {
-		_ = e.daemon.Process.Signal(syscall.SIGCONT)
-		_ = e.daemon.Process.Signal(syscall.SIGTERM)
-		_ = e.daemon.Wait()
-		e.daemon = nil
-	}
-}
-
-// Signal sends a signal to the daemon.
-func (e *Engine) Signal(sig syscall.Signal) {
-	e.t.Helper()
-	if err := e.daemon.Process.Signal(sig); err != nil {
-		e.t.Fatal(err)
-	}
-}
-
-// With the engine stopped or hung a login is refused in bounded time, in one
+// With the engine stopped or hung a login by an exec is refused in bounded time, in one
 // line, the admin gets in, and all is well when the engine is back.
 func TestEngineGone(t *testing.T) {
-	e := newEngine(t)
-	l := newLab(t, fmt.Sprintf("[engine]\nsocket = %q\ntimeout = \"3s\"\n[container]\nimage = \"berth:busybox\"\n", e.Socket))
+	e := labs.NewEngine(t, "{}")
+	l := newLab(t, fmt.Sprintf("transport = \"docker\"\n[engine]\nsocket = %q\ntimeout = \"3s\"\n[container]\nimage = \"berth:busybox\"\n", e.Socket))
 	works := func() {
 		t.Helper()
 		eventually(t, patience, func() (bool, string) {
@@ -184,7 +112,7 @@ func TestBerthCommand(t *testing.T) {
 	}
 	// What refused logins left is swept.
 	l.refusal(t, finish(l.asUser("alice", nil, berthSession, "bob")))
-	if out := l.Exec(t, "ls", "/var/lib/berth/lifeline"); strings.Count(out, "\n") != 1 {
+	if out := l.Exec(t, "ls", "/var/lib/berth/lifeline"); execTransport && strings.Count(out, "\n") != 1 {
 		t.Errorf("lifelines: %q", out)
 	}
 	l.Try("berth", "up")

@@ -13,9 +13,7 @@ import (
 // asUser runs berth-session itself on the lab's host as alice, with any
 // environment and arguments: what no confined user can do, and every admin can.
 func (l *Lab) asUser(user string, env []string, argv ...string) *exec.Cmd {
-	args := []string{"exec", "--lab", l.Dir, "--", "setpriv", "--reuid", user, "--regid", user, "--init-groups", "env", "-i"}
-	args = append(append(args, env...), argv...)
-	return exec.Command(labScript(), args...)
+	return l.AsUser(user, append(append([]string{"env", "-i"}, env...), argv...)...)
 }
 
 const berthSession = "/usr/libexec/berth/berth-session"

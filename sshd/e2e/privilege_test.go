@@ -24,26 +24,6 @@ func status(t *testing.T, pid int) map[string]string {
 	return fields
 }
 
-// guestOf finds the berth-enter that serves a berth-session.
-func guestOf(t *testing.T, uid string, helper int) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		cmdline, _ := os.ReadFile("/proc/" + entry.Name() + "/cmdline")
-		if strings.HasSuffix(string(cmdline), fmt.Sprintf("berth-enter\x00session\x00%s.%d\x00", uid, helper)) {
-			var pid int
-			if _, err := fmt.Sscan(entry.Name(), &pid); err == nil {
-				return pid
-			}
-		}
-	}
-	t.Fatalf("no guest of %s.%d", uid, helper)
-	return 0
-}
-
 // While a session runs, neither of its ends holds a right that the user lacks,
 // and she cannot look into either.
 func TestSessionHoldsNoPrivilege(t *testing.T) {
@@ -51,8 +31,8 @@ func TestSessionHoldsNoPrivilege(t *testing.T) {
 	uid := strings.TrimSpace(lab.Exec(t, "id", "-u", "alice"))
 	gid := strings.TrimSpace(lab.Exec(t, "id", "-g", "alice"))
 	four := func(id string) string { return strings.Join([]string{id, id, id, id}, " ") }
-	engine := strings.TrimSpace(lab.Exec(t, "stat", "-L", "-c", "%g", "/etc/berth/engine.sock"))
-	for name, pid := range map[string]int{"berth-session": v.helper, "berth-enter": guestOf(t, uid, v.helper)} {
+	engine := strings.TrimSpace(lab.Exec(t, "stat", "-L", "-c", "%g", "/run/docker.sock"))
+	for name, pid := range map[string]int{"berth-session": v.helper, "berth-enter": guestOf(t, v.mark)} {
 		s := status(t, pid)
 		if s["Uid"] != four(uid) || s["Gid"] != four(gid) {
 			t.Errorf("%s: Uid %s, Gid %s", name, s["Uid"], s["Gid"])
@@ -72,7 +52,7 @@ func TestSessionHoldsNoPrivilege(t *testing.T) {
 			}
 		}
 	}
-	if s := status(t, guestOf(t, uid, v.helper)); s["NoNewPrivs"] != "1" {
+	if s := status(t, guestOf(t, v.mark)); s["NoNewPrivs"] != "1" {
 		t.Errorf("berth-enter: NoNewPrivs %s", s["NoNewPrivs"])
 	}
 	// The connections to the engine are closed: what is open beside stdio is
@@ -108,7 +88,7 @@ func TestContainerIsHardened(t *testing.T) {
 			t.Errorf("%s: %+v, want %q", command, r, want)
 		}
 	}
-	for _, path := range []string{"/run/berth/lifeline", "/home/bob"} {
+	for _, path := range []string{"/run/berth/lifeline", "/run/berth/private", "/home/bob"} {
 		lab.run(t, "bob", "true")
 		if r := finish(lab.SSH("alice", "ls "+path)); r.Status == 0 {
 			t.Errorf("alice lists %s: %s", path, r.Out)

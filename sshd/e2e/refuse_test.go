@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"os"
-	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -28,14 +27,14 @@ func (l *Lab) refusal(t *testing.T, r Result, words ...string) string {
 }
 
 func TestRefusedAccounts(t *testing.T) {
-	r := finish(exec.Command(labScript(), "exec", "--lab", lab.Dir, "--", berthSession))
+	r := finish(lab.Command(berthSession))
 	lab.refusal(t, r, "root")
 	lab.refusal(t, finish(lab.asUser("games", nil, berthSession)), "games", "not one of this gateway's users")
-	unknown := exec.Command(labScript(), "exec", "--lab", lab.Dir, "--", "setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups", berthSession)
+	unknown := lab.Command("setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups", berthSession)
 	lab.refusal(t, finish(unknown), "not known")
 	// A member of the engine's group is root on the host.
-	engine := strings.TrimSpace(lab.Exec(t, "stat", "-L", "-c", "%g", "/etc/berth/engine.sock"))
-	member := exec.Command(labScript(), "exec", "--lab", lab.Dir, "--", "setpriv", "--reuid", "alice", "--regid", "alice", "--groups", engine, berthSession)
+	engine := strings.TrimSpace(lab.Exec(t, "stat", "-L", "-c", "%g", "/run/docker.sock"))
+	member := lab.Command("setpriv", "--reuid", "alice", "--regid", "alice", "--groups", engine, berthSession)
 	lab.refusal(t, finish(member), "engine's group")
 }
 

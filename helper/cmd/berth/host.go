@@ -9,51 +9,111 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"berth/helper/internal/policy"
+	"berth/helper/internal/rules"
 
 	"golang.org/x/sys/unix"
 )
 
-// helperPath is where berth-session is installed.
-const helperPath = "/usr/libexec/berth/berth-session"
+// Where the programs that sshd runs are installed.
+const (
+	sessionPath = "/usr/libexec/berth/berth-session"
+	dockerPath  = sessionPath + "-docker"
+)
 
 // prepare makes what a login needs on the host beside the container: the
-// lifeline directory and the link to the engine's socket. It returns what the
-// administrator should know although nothing failed.
+// directories that the container shares, the server's rules, and the link to the
+// engine's socket. It returns what the administrator should know although
+// nothing failed.
 func prepare(p policy.Policy, configDir string) (notes []string, err error) {
 	var socket unix.Stat_t
 	if err := unix.Stat(p.Engine.Socket, &socket); err != nil {
 		return nil, fmt.Errorf("engine.socket: %s: %w", p.Engine.Socket, err)
 	}
-	if err := lifelines(p.Container.Lifeline, int(socket.Gid)); err != nil {
-		return nil, err
+	if p.Transport != policy.Direct {
+		if err := lifelines(p.Container.Lifeline, int(socket.Gid)); err != nil {
+			return nil, err
+		}
+		if err := link(p.Engine.Socket, filepath.Join(configDir, "engine.sock")); err != nil {
+			return nil, err
+		}
 	}
-	if err := link(p.Engine.Socket, filepath.Join(configDir, "engine.sock")); err != nil {
-		return nil, err
+	if p.Transport != policy.Docker {
+		if _, err := served(p, socket.Gid); err != nil {
+			return nil, err
+		}
 	}
-	var helper unix.Stat_t
-	switch err := unix.Stat(helperPath, &helper); {
+	return programs(p.Transport, socket), nil
+}
+
+// programs returns what is wrong with the programs that sshd runs.
+func programs(transport string, socket unix.Stat_t) (notes []string) {
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	const special = unix.S_ISUID | unix.S_ISGID
+	var st unix.Stat_t
+	switch err := unix.Stat(sessionPath, &st); {
 	case err != nil:
-		notes = append(notes, fmt.Sprintf("%s: %v: nobody can log in", helperPath, err))
-	case helper.Gid != socket.Gid || helper.Mode&unix.S_ISGID == 0 || helper.Uid != 0:
-		notes = append(notes, fmt.Sprintf("%s must be root's and setgid to gid %d, which owns %s: nobody can log in", helperPath, socket.Gid, p.Engine.Socket))
+		note("%s: %v: nobody can log in", sessionPath, err)
+	case st.Uid != 0 || st.Mode&(special|0o022) != 0:
+		note("%s must be root's, writable by nobody else, with no special bit", sessionPath)
 	}
-	return notes, nil
+	err := unix.Stat(dockerPath, &st)
+	right := err == nil && st.Gid == socket.Gid && st.Mode&special == unix.S_ISGID && st.Uid == 0
+	switch {
+	case transport == policy.Direct && err == nil && st.Mode&special != 0:
+		note("%s has a special bit that transport direct has no use for: remove it", dockerPath)
+	case transport == policy.Docker && !right:
+		note("%s must be root's and setgid to gid %d, which owns the engine's socket: nobody can log in", dockerPath, socket.Gid)
+	case transport == policy.Auto && err == nil && !right:
+		note("%s must be root's and setgid to gid %d, which owns the engine's socket: without it no login starts a stopped container", dockerPath, socket.Gid)
+	}
+	return notes
+}
+
+// served makes the directories of the direct transport, and the rules of its
+// server, which it returns.
+func served(p policy.Policy, engineGroup uint32) (rules.Rules, error) {
+	for key, dir := range map[string]string{"container.serve": p.Container.Serve, "container.names": p.Container.Names} {
+		// Everybody may look; root alone changes anything, here and above.
+		err := os.MkdirAll(dir, 0o755)
+		if err == nil {
+			err = errors.Join(os.Chown(dir, 0, 0), os.Chmod(dir, 0o755))
+		}
+		if err != nil {
+			return rules.Rules{}, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	r := rules.Rules{
+		UIDMin: p.Users.UIDMin, UIDMax: p.Users.UIDMax, Limit: int(p.Session.Limit), Linger: p.Session.Linger,
+		Shell: p.Session.Shell, Held: []uint32{engineGroup},
+	}
+	path := filepath.Join(p.Container.Names, rules.File)
+	next := path + ".new"
+	_ = os.Remove(next)
+	err := os.WriteFile(next, []byte(strings.Join(r.Words(), "\n")+"\n"), 0o644)
+	if err == nil {
+		err = errors.Join(os.Chmod(next, 0o644), os.Rename(next, path))
+	}
+	if err != nil {
+		return rules.Rules{}, fmt.Errorf("container.names: %w", err)
+	}
+	return r, nil
 }
 
 // lifelines makes the directory that root and the engine's group alone enter,
 // and takes dead sockets out of it.
 func lifelines(dir string, group int) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return fmt.Errorf("container.lifeline: %w", err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("container.lifeline: %w", err)
 	}
 	// Of its parents only root may change anything; the mode is set last.
 	if err := os.Chown(dir, 0, group); err != nil {
-		return fmt.Errorf("container.lifeline: %w", err)
-	}
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		return fmt.Errorf("container.lifeline: %w", err)
 	}
 	if err := unix.Chmod(dir, unix.S_ISVTX|0o730); err != nil {

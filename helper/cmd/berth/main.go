@@ -12,12 +12,15 @@ import (
 	"time"
 
 	"berth/helper/internal/engine"
+	"berth/helper/internal/fault"
 	"berth/helper/internal/policy"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 func main() {
+	unix.Umask(0o022) // what it makes has parents that everybody may pass
 	if err := command().Execute(); err != nil {
 		fmt.Fprintf(os.Stderr, "berth: %v\n", err)
 		if h := hint(err); h != "" {
@@ -71,9 +74,9 @@ type runner func(func(context.Context, *cobra.Command, policy.Policy, *engine.En
 func hint(err error) string {
 	var problems *policy.Problems
 	switch {
-	case errors.Is(err, engine.ErrUnreachable):
+	case errors.Is(err, fault.ErrUnreachable):
 		return "is the engine running, and is engine.socket right?"
-	case errors.Is(err, engine.ErrNoImage):
+	case errors.Is(err, fault.ErrNoImage):
 		return "`make image` builds berth:latest; container.image names another"
 	case errors.Is(err, errDiffers):
 		return "`berth up --recreate` makes it anew and ends the sessions in it"

@@ -20,10 +20,15 @@ var errDiffers = errors.New("the container is not as berth.toml has it")
 
 func upCommand(config *string, with runner) *cobra.Command {
 	var recreate, dryRun bool
+	var other string
 	cmd := &cobra.Command{Use: "up", Short: "make the container match the configuration, and run", Args: cobra.NoArgs}
+	cmd.Flags().StringVar(&other, "adopt", "", "have the running container `NAME`, which berth did not make, serve sessions")
 	cmd.Flags().BoolVar(&recreate, "recreate", false, "make a container anew that differs; its sessions end")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the docker command that does the same, and do nothing")
 	run := with(func(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.Engine) error {
+		if other != "" {
+			return adopt(ctx, cmd, p, e, other)
+		}
 		notes, err := prepare(p, filepath.Dir(*config))
 		for _, note := range notes {
 			cmd.PrintErrf("berth: %s\n", note)
@@ -31,7 +36,7 @@ func upCommand(config *string, with runner) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return up(ctx, cmd, p.Container, e, recreate)
+		return up(ctx, cmd, p, e, recreate)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !dryRun {
@@ -41,16 +46,20 @@ func upCommand(config *string, with runner) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cmd.Println(quoted(engine.RunCommand(p.Container)))
+		cmd.Println(quoted(engine.RunCommand(p)))
 		return nil
 	}
 	return cmd
 }
 
-func up(ctx context.Context, cmd *cobra.Command, c policy.Container, e *engine.Engine, recreate bool) error {
-	state, err := e.Inspect(ctx, c)
+func up(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.Engine, recreate bool) error {
+	c := p.Container
+	state, err := e.Inspect(ctx, p)
 	if err != nil {
 		return err
+	}
+	if p.Transport != policy.Docker && !state.LiveRestore {
+		cmd.PrintErrf("berth: the engine ends its containers when it stops; with \"live-restore\": true in its daemon.json the sessions outlive it\n")
 	}
 	for _, d := range state.Differences {
 		cmd.Printf("%s: %s: is %q, should be %q\n", c.Name, d.Key, d.Have, d.Want)
@@ -63,7 +72,7 @@ func up(ctx context.Context, cmd *cobra.Command, c policy.Container, e *engine.E
 	}
 	switch {
 	case !state.Exists:
-		if err := e.Create(ctx, c); err != nil {
+		if err := e.Create(ctx, p); err != nil {
 			return err
 		}
 		cmd.Printf("%s is created and runs\n", c.Name)
@@ -74,6 +83,9 @@ func up(ctx context.Context, cmd *cobra.Command, c policy.Container, e *engine.E
 		}
 		cmd.Printf("%s was %s and runs\n", c.Name, state.Status)
 	default:
+		if err := renew(ctx, p, state, e); err != nil {
+			return err
+		}
 		cmd.Printf("%s runs\n", c.Name)
 	}
 	if len(state.Differences) > 0 {
@@ -82,12 +94,26 @@ func up(ctx context.Context, cmd *cobra.Command, c policy.Container, e *engine.E
 	return nil
 }
 
+// renew has a server that already runs go by the policy of now. One that is to
+// be another container altogether is left alone.
+func renew(ctx context.Context, p policy.Policy, state engine.State, e *engine.Engine) error {
+	for _, d := range state.Differences {
+		if d.Key == "command" {
+			return nil
+		}
+	}
+	if p.Transport == policy.Docker {
+		return nil
+	}
+	return e.Renew(ctx, p.Container.Name)
+}
+
 func statusCommand(config *string, with runner) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{Use: "status", Short: "say how the engine, the container and its sessions are", Args: cobra.NoArgs}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	cmd.RunE = with(func(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.Engine) error {
-		state, err := e.Inspect(ctx, p.Container)
+		state, err := e.Inspect(ctx, p)
 		if err != nil {
 			return err
 		}
@@ -103,7 +129,8 @@ func statusCommand(config *string, with runner) *cobra.Command {
 		if !state.Exists {
 			status = "missing"
 		}
-		cmd.Printf("engine      %s at %s\ncontainer   %s, %s\nsessions    %d\nconfigured  in %s\n", state.Engine, p.Engine.Socket, p.Container.Name, status, state.Sessions, *config)
+		cmd.Printf("engine      %s at %s, live-restore %t\ncontainer   %s, %s\ntransport   %s\nsessions    %d\nconfigured  in %s\n",
+			state.Engine, p.Engine.Socket, state.LiveRestore, p.Container.Name, status, p.Transport, state.Sessions, *config)
 		for _, d := range state.Differences {
 			cmd.Printf("differs     %s: is %q, should be %q\n", d.Key, d.Have, d.Want)
 		}

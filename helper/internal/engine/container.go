@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"berth/helper/internal/fault"
 	"berth/helper/internal/policy"
 
 	"github.com/docker/docker/api/types/container"
@@ -29,24 +30,27 @@ type State struct {
 	Differences []Difference `json:"differences,omitempty"`
 	Sessions    int          `json:"sessions"`
 	Engine      string       `json:"engine"` // version
+	// LiveRestore is whether containers outlive the engine's own end.
+	LiveRestore bool `json:"live_restore"`
 }
 
 // Inspect compares the container with the policy.
-func (e *Engine) Inspect(ctx context.Context, c policy.Container) (State, error) {
-	version, err := e.api.ServerVersion(ctx)
+func (e *Engine) Inspect(ctx context.Context, p policy.Policy) (State, error) {
+	c := p.Container
+	info, err := e.api.Info(ctx)
 	if err != nil {
 		return State{}, wrap("ask the engine", err)
 	}
-	state := State{Engine: version.Version}
+	state := State{Engine: info.ServerVersion, LiveRestore: info.LiveRestoreEnabled}
 	have, err := e.api.ContainerInspect(ctx, c.Name)
 	if err != nil {
-		if err = wrap("inspect the container", err); errors.Is(err, ErrNoContainer) {
+		if err = wrap("inspect the container", err); errors.Is(err, fault.ErrNoContainer) {
 			return state, nil
 		}
 		return state, err
 	}
 	state.Exists, state.Status = true, have.State.Status
-	if state.Differences, err = e.compare(ctx, c, have); err != nil {
+	if state.Differences, err = e.compare(ctx, p, have); err != nil {
 		return state, err
 	}
 	if have.State.Running {
@@ -55,13 +59,13 @@ func (e *Engine) Inspect(ctx context.Context, c policy.Container) (State, error)
 	return state, err
 }
 
-func (e *Engine) compare(ctx context.Context, c policy.Container, have container.InspectResponse) ([]Difference, error) {
-	config, host, err := spec(c)
+func (e *Engine) compare(ctx context.Context, p policy.Policy, have container.InspectResponse) ([]Difference, error) {
+	config, host, err := spec(p)
 	if err != nil {
 		return nil, err
 	}
-	image := "(missing) " + c.Image
-	if found, err := e.api.ImageInspect(ctx, c.Image); err == nil {
+	image := "(missing) " + p.Container.Image
+	if found, err := e.api.ImageInspect(ctx, p.Container.Image); err == nil {
 		image = found.ID
 	}
 	var binds []mount.Mount
@@ -81,13 +85,14 @@ func (e *Engine) compare(ctx context.Context, c policy.Container, have container
 
 // sessions counts the guests by what the host's ps shows.
 func (e *Engine) sessions(ctx context.Context, name string) (int, error) {
-	top, err := e.api.ContainerTop(ctx, name, []string{"-eo", "pid,args"})
+	top, err := e.api.ContainerTop(ctx, name, []string{"-eo", "pid,uid,args"})
 	if err != nil {
 		return 0, wrap("list the container's processes", err)
 	}
 	n := 0
 	for _, process := range top.Processes {
-		if strings.HasPrefix(process[len(process)-1], policy.GuestDir+"/berth-enter session ") {
+		// Root's wait for a session.
+		if len(process) == 3 && process[1] != "0" && strings.HasPrefix(process[2], policy.GuestDir+"/berth-enter session ") {
 			n++
 		}
 	}
@@ -95,18 +100,27 @@ func (e *Engine) sessions(ctx context.Context, name string) (int, error) {
 }
 
 // Create makes and starts the policy's container.
-func (e *Engine) Create(ctx context.Context, c policy.Container) error {
-	config, host, err := spec(c)
+func (e *Engine) Create(ctx context.Context, p policy.Policy) error {
+	config, host, err := spec(p)
 	if err != nil {
 		return err
 	}
-	created, err := e.api.ContainerCreate(ctx, config, host, nil, nil, c.Name)
+	created, err := e.api.ContainerCreate(ctx, config, host, nil, nil, p.Container.Name)
 	if err != nil {
 		return wrap("create the container", err)
 	}
 	if err := e.api.ContainerStart(ctx, created.ID, container.StartOptions{}); err != nil {
 		// What cannot be started is not left to be healed by a login.
 		return errors.Join(wrap("start the container", err), e.Remove(ctx, created.ID))
+	}
+	return nil
+}
+
+// Renew has a container that serves sessions take up new rules, and the
+// berth-enter that is installed now; its sessions go on (package serve).
+func (e *Engine) Renew(ctx context.Context, name string) error {
+	if err := e.api.ContainerKill(ctx, name, "HUP"); err != nil {
+		return wrap("tell the container", err)
 	}
 	return nil
 }
@@ -118,12 +132,12 @@ func (e *Engine) Start(ctx context.Context, name string) error { return e.heal(c
 func (e *Engine) Remove(ctx context.Context, name string) error {
 	grace := stopTimeout
 	if err := e.api.ContainerStop(ctx, name, container.StopOptions{Timeout: &grace}); err != nil {
-		if err := wrap("stop the container", err); errors.Is(err, ErrNoContainer) {
+		if err := wrap("stop the container", err); errors.Is(err, fault.ErrNoContainer) {
 			return nil
 		}
 	}
 	if err := e.api.ContainerRemove(ctx, name, container.RemoveOptions{Force: true}); err != nil {
-		if err := wrap("remove the container", err); !errors.Is(err, ErrNoContainer) {
+		if err := wrap("remove the container", err); !errors.Is(err, fault.ErrNoContainer) {
 			return err
 		}
 	}
@@ -131,7 +145,8 @@ func (e *Engine) Remove(ctx context.Context, name string) error {
 }
 
 // RunCommand is the `docker run` that makes the same container.
-func RunCommand(c policy.Container) []string {
+func RunCommand(p policy.Policy) []string {
+	c := p.Container
 	argv := []string{"docker", "run", "--detach", "--init", "--name", c.Name, "--hostname", c.HostName(), "--user", "0:0", "--workdir", "/",
 		"--network", c.Network, "--restart", c.Restart, "--cap-drop", "ALL"}
 	for _, capability := range c.Capabilities {
@@ -147,7 +162,7 @@ func RunCommand(c policy.Container) []string {
 	for _, path := range c.TmpfsPaths() {
 		argv = append(argv, "--tmpfs", path+":"+c.Tmpfs[path])
 	}
-	for _, m := range mounts(c) {
+	for _, m := range mounts(p) {
 		value := fmt.Sprintf("type=bind,source=%s,target=%s", m.Source, m.Target)
 		if m.ReadOnly {
 			value += ",readonly"
@@ -159,5 +174,5 @@ func RunCommand(c policy.Container) []string {
 		argv = append(argv, "--memory", fmt.Sprint(c.Memory), "--memory-swap", fmt.Sprint(c.Memory))
 	}
 	return append(argv, "--ulimit", fmt.Sprintf("nofile=%d:%d", c.NoFile.Soft, c.NoFile.Hard), "--stop-signal", "SIGTERM", "--stop-timeout", fmt.Sprint(stopTimeout),
-		"--no-healthcheck", "--entrypoint", policy.GuestDir+"/berth-enter", c.Image, "idle")
+		"--no-healthcheck", "--entrypoint", policy.GuestDir+"/berth-enter", c.Image, command(p))
 }

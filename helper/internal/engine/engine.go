@@ -2,7 +2,8 @@
 
 // Package engine talks to the container engine: for a login it starts one
 // program in one container, for an administrator it makes the container what
-// the policy says. It is the only package that knows Docker's API.
+// the policy says. It is the only package that knows Docker's API. Its
+// errors wrap one of package fault where one applies, and always the cause.
 package engine
 
 import (
@@ -14,20 +15,11 @@ import (
 	"strings"
 	"time"
 
+	"berth/helper/internal/fault"
+
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
-)
-
-// What can be wrong with an engine or its container. Errors of this package
-// wrap one of these where it applies, and always the cause.
-var (
-	ErrUnreachable = errors.New("the container engine does not answer")
-	ErrNoContainer = errors.New("there is no such container")
-	ErrNoImage     = errors.New("there is no such image")
-	ErrNotRunning  = errors.New("the container is not running")
-	ErrPaused      = errors.New("the container is paused")
-	ErrNoGuest     = errors.New("berth-enter is not in the container")
 )
 
 // Dial returns a connection to the engine.
@@ -68,7 +60,7 @@ func (e *Engine) Close() error { return e.api.Close() }
 func (e *Engine) Enter(ctx context.Context, name string, heal bool, argv []string) error {
 	for try := 0; ; try++ {
 		err := e.exec(ctx, name, argv)
-		if !heal || try > 0 || !errors.Is(err, ErrNotRunning) && !errors.Is(err, ErrPaused) {
+		if !heal || try > 0 || !errors.Is(err, fault.ErrNotRunning) && !errors.Is(err, fault.ErrPaused) {
 			return err
 		}
 		if err := e.heal(ctx, name); err != nil {
@@ -114,17 +106,17 @@ func wrap(operation string, err error) error {
 	var kind error
 	switch {
 	case client.IsErrConnectionFailed(err), errors.Is(err, context.DeadlineExceeded), isNetwork(err):
-		kind = ErrUnreachable
+		kind = fault.ErrUnreachable
 	case strings.Contains(text, "is paused"):
-		kind = ErrPaused
+		kind = fault.ErrPaused
 	case strings.Contains(text, "is not running"), strings.Contains(text, "is restarting"):
-		kind = ErrNotRunning
+		kind = fault.ErrNotRunning
 	case errdefs.IsNotFound(err) && strings.Contains(text, "No such image"):
-		kind = ErrNoImage
+		kind = fault.ErrNoImage
 	case errdefs.IsNotFound(err) && strings.Contains(text, "No such container"):
-		kind = ErrNoContainer
+		kind = fault.ErrNoContainer
 	case strings.Contains(text, "no such file or directory"), strings.Contains(text, "executable file not found"):
-		kind = ErrNoGuest
+		kind = fault.ErrNoGuest
 	default:
 		return fmt.Errorf("%s: %w", operation, err)
 	}

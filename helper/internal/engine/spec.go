@@ -23,7 +23,8 @@ import (
 const stopTimeout = 5
 
 // spec is a policy's container in the API's terms.
-func spec(c policy.Container) (*container.Config, *container.HostConfig, error) {
+func spec(p policy.Policy) (*container.Config, *container.HostConfig, error) {
+	c := p.Container
 	profile, err := seccomp(c.Seccomp)
 	if err != nil {
 		return nil, nil, err
@@ -31,7 +32,7 @@ func spec(c policy.Container) (*container.Config, *container.HostConfig, error) 
 	yes, stop := true, stopTimeout
 	config := &container.Config{
 		Image: c.Image, Hostname: c.HostName(), User: "0:0", WorkingDir: "/",
-		Entrypoint: []string{policy.GuestDir + "/berth-enter"}, Cmd: []string{"idle"},
+		Entrypoint: []string{policy.GuestDir + "/berth-enter"}, Cmd: []string{command(p)},
 		StopSignal: "SIGTERM", StopTimeout: &stop,
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}
@@ -39,7 +40,7 @@ func spec(c policy.Container) (*container.Config, *container.HostConfig, error) 
 		NetworkMode: container.NetworkMode(c.Network), RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(c.Restart)},
 		CapDrop: []string{"ALL"}, CapAdd: c.Capabilities, ReadonlyRootfs: c.ReadOnly, Init: &yes,
 		SecurityOpt: append([]string{"no-new-privileges"}, profile...),
-		Tmpfs:       c.Tmpfs, Mounts: mounts(c),
+		Tmpfs:       c.Tmpfs, Mounts: mounts(p),
 		Resources: container.Resources{
 			PidsLimit: &c.PidsLimit, Memory: c.Memory, MemorySwap: c.Memory,
 			Ulimits: []*container.Ulimit{{Name: "nofile", Soft: c.NoFile.Soft, Hard: c.NoFile.Hard}},
@@ -48,10 +49,25 @@ func spec(c policy.Container) (*container.Config, *container.HostConfig, error) 
 	return config, host, nil
 }
 
-func mounts(c policy.Container) []mount.Mount {
-	list := []mount.Mount{
-		{Type: mount.TypeBind, Source: c.Guest, Target: policy.GuestDir, ReadOnly: true},
-		{Type: mount.TypeBind, Source: c.Lifeline, Target: policy.LifelineDir},
+// command is what the container's main process does.
+func command(p policy.Policy) string {
+	if p.Transport == policy.Docker {
+		return "idle"
+	}
+	return "serve"
+}
+
+// mounts are what each transport needs, and the policy's own.
+func mounts(p policy.Policy) []mount.Mount {
+	c := p.Container
+	list := []mount.Mount{{Type: mount.TypeBind, Source: c.Guest, Target: policy.GuestDir, ReadOnly: true}}
+	if p.Transport != policy.Direct {
+		list = append(list, mount.Mount{Type: mount.TypeBind, Source: c.Lifeline, Target: policy.LifelineDir})
+	}
+	if p.Transport != policy.Docker {
+		list = append(list,
+			mount.Mount{Type: mount.TypeBind, Source: c.Serve, Target: policy.ServeDir},
+			mount.Mount{Type: mount.TypeBind, Source: c.Names, Target: policy.NamesDir, ReadOnly: true})
 	}
 	for _, m := range c.Mounts {
 		list = append(list, mount.Mount{Type: mount.TypeBind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly})

@@ -15,6 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// inherited is whether the program was started with no_new_privs, which all its
+// threads have then (prctl(2)): containers of berth's have it.
+var inherited = func() bool {
+	set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	return err == nil && set == 1
+}()
+
 // become turns this process, every thread of it, into the user that the kernel
 // reported, and proves that there is no way back.
 //
@@ -36,8 +43,10 @@ func become(peer lifeline.Peer) error {
 	}
 	// Credentials are a thread's own in Linux; a static Go program can set
 	// them in all (syscall.AllThreadsSyscall).
-	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); errno != 0 {
-		return fmt.Errorf("no_new_privs: %w", errno)
+	if !inherited {
+		if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); errno != 0 {
+			return fmt.Errorf("no_new_privs: %w", errno)
+		}
 	}
 	// Whatever fs.suid_dumpable says: she must not reach into this process, which
 	// holds the lifeline, by ptrace(2) or /proc.
@@ -55,8 +64,14 @@ func verify(peer lifeline.Peer) error {
 	if ruid != uid || euid != uid || suid != uid || rgid != gid || egid != gid || sgid != gid {
 		return errors.New("ids were not set")
 	}
-	if syscall.Setuid(0) == nil || syscall.Setgid(0) == nil {
+	// Of this thread; the runtime's calls have seen to it that all are alike.
+	_, _, uerr := syscall.RawSyscall(unix.SYS_SETUID, 0, 0, 0)
+	_, _, gerr := syscall.RawSyscall(unix.SYS_SETGID, 0, 0, 0)
+	if uerr == 0 || gerr == 0 {
 		return errors.New("root came back")
+	}
+	if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || set != 1 {
+		return errors.New("no_new_privs is not set")
 	}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &data[0]); err != nil {

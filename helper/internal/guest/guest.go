@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package guest is berth-enter: the end of a session inside the container. The
-// engine starts it as container root; it becomes the user before it reads what
-// she asked for, starts her program, stays its parent, and ends all of the
-// session's processes when the lifeline closes.
+// engine, or the container's server, starts it as container root; it becomes the
+// user before it reads what she asked for, starts her program, stays its parent,
+// and ends all of the session's processes when the lifeline closes.
 package guest
 
 import (
@@ -14,12 +14,17 @@ import (
 	"time"
 
 	"berth/helper/internal/lifeline"
+	"berth/helper/internal/record"
+	"berth/helper/internal/rules"
 
 	"golang.org/x/sys/unix"
 )
 
-// lifelineDir is where the host's lifeline directory is mounted.
-const lifelineDir = "/run/berth/lifeline"
+// Where the host's directories of lifelines and of names are mounted.
+const (
+	lifelineDir = "/run/berth/lifeline"
+	recordDir   = "/run/berth/names"
+)
 
 // handshake bounds all waiting for the other end until the session runs.
 const handshake = 10 * time.Second
@@ -30,33 +35,81 @@ const overflowID = 65534
 
 var lifelineName = regexp.MustCompile(`^[0-9]{1,10}\.[0-9]{1,10}$`)
 
-// Session serves the lifeline called name, from the connection to the death of
-// the session's last process. Failures are told to the other end if there is
-// one.
-func Session(name string) error {
+// Call is a session that the engine started: it calls the lifeline called name,
+// whose listener is berth-session itself, and serves it to the death of the
+// session's last process. Failures are told to the other end if there is one.
+func Call(name string) error {
 	if !lifelineName.MatchString(name) {
 		return fmt.Errorf("%q names no lifeline", name)
 	}
 	path := filepath.Join(lifelineDir, name)
-	line, err := lifeline.Dial(path)
+	line, err := lifeline.Dial(path, handshake)
 	if err != nil {
 		return err
 	}
-	defer line.Close()
 	// It has served: its directory belongs to container root.
 	_ = unix.Unlink(path)
+	return serve(line, called)
+}
+
+// Answer waits on the socket way until the container's server hands it a
+// session's connection, and serves that. Who called may have written its own
+// program for it: nothing that it says is believed of anybody but herself.
+func Answer(way int, r rules.Rules) error {
+	var one [1]byte
+	oob := make([]byte, unix.CmsgSpace(4))
+	var n, oobn int
+	var err error
+	for {
+		n, oobn, _, _, err = unix.Recvmsg(way, one[:], oob, unix.MSG_CMSG_CLOEXEC)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil || n == 0 {
+		return err // the server ended before it had a session for us
+	}
+	unix.Close(way)
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil || len(messages) != 1 {
+		return fmt.Errorf("no connection came: %w", err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return fmt.Errorf("no connection came: %w", err)
+	}
+	line, err := lifeline.New(fds[0])
+	if err != nil {
+		return err
+	}
+	return serve(line, func(line *lifeline.Conn, peer lifeline.Peer) (account, error) { return answered(line, peer, r) })
+}
+
+// account is what is needed to run a program as the peer, who has been become.
+type account struct {
+	home, shell string
+	linger      *bool // nil: as the request says
+}
+
+// serve takes a session from the connection to its end.
+func serve(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (account, error)) error {
+	defer line.Close()
 	if err := line.SetDeadline(time.Now().Add(handshake)); err != nil {
 		return fmt.Errorf("lifeline: %w", err)
 	}
-	session, err := open(line)
+	session, err := open(line, enter)
 	if err != nil {
-		refusal := lifeline.Refusal{Status: 255, User: "the session could not be started in the container", Cause: err.Error()}
-		if own := (*refused)(nil); errors.As(err, &own) {
-			refusal.Status, refusal.User = own.status, own.user
-		}
-		return errors.Join(err, line.Send(lifeline.Failure, refusal.Pack()))
+		return errors.Join(err, line.Send(lifeline.Failure, refusal(err).Pack()))
 	}
 	return session.supervise(line)
+}
+
+func refusal(err error) lifeline.Refusal {
+	r := lifeline.Refusal{Status: 255, User: "the session could not be started in the container", Cause: err.Error()}
+	if own := (*refused)(nil); errors.As(err, &own) {
+		r.Status, r.User = own.status, own.user
+	}
+	return r
 }
 
 // refused is a failure with words for the user and an exit status of its own.
@@ -71,9 +124,9 @@ func (r *refused) Unwrap() error { return r.cause }
 
 // open takes the session from the connection to the running program.
 //
-// ORDER MATTERS. 1. The kernel says who. 2. As root: her names, nothing else.
-// 3. For good: become her. 4. As her: read and do what she asked.
-func open(line *lifeline.Conn) (*running, error) {
+// ORDER MATTERS. 1. The kernel says who. 2. As root: her names, nothing else;
+// then, for good: become her. 3. As her: read and do what she asked.
+func open(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (account, error)) (*running, error) {
 	peer, err := line.Peer() // 1
 	if err != nil {
 		return nil, err
@@ -81,33 +134,106 @@ func open(line *lifeline.Conn) (*running, error) {
 	if err := servable(peer); err != nil {
 		return nil, err
 	}
-	body, err := expect(line, lifeline.Identity, lifeline.MaxIdentity) // 2
+	who, err := enter(line, peer) // 2
 	if err != nil {
 		return nil, err
+	}
+	request, err := wanted(line) // 3
+	if err != nil {
+		return nil, err
+	}
+	if who.linger != nil {
+		request.Linger = *who.linger
+	}
+	return start(line, request, who.home, who.shell)
+}
+
+// called enters a session whose other end is berth-session: only that can have
+// made the lifeline, for which it took the engine's group. Its names are the
+// host's.
+func called(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
+	body, err := expect(line, lifeline.Identity, lifeline.MaxIdentity)
+	if err != nil {
+		return account{}, err
 	}
 	names, err := lifeline.UnpackNames(body)
 	if err != nil {
-		return nil, err
+		return account{}, err
 	}
 	if err := checkNames(&names); err != nil {
-		return nil, err
+		return account{}, err
 	}
-	shell := firstProgram(names.Shells)
-	if err := recordNames(namesDir, baseDir, peer, names, shell); err != nil {
-		return nil, err
+	who := account{home: names.Home, shell: firstProgram(names.Shells)}
+	if err := recordNames(namesDir, baseDir, peer, names, who.shell); err != nil {
+		return account{}, err
 	}
-	if err := become(peer); err != nil { // 3
-		return nil, err
+	if err := become(peer); err != nil {
+		return account{}, err
 	}
-	body, err = expect(line, lifeline.Start, lifeline.MaxStart) // 4
+	return who, line.Send(lifeline.Ready, nil)
+}
+
+// answered enters a session whose other end may be anything of the peer's. Her
+// names come from a record of root's; her home and shell may be what she says,
+// for by the time that it is read this process is hers.
+func answered(line *lifeline.Conn, peer lifeline.Peer, r rules.Rules) (account, error) {
+	kept, err := record.Read(recordDir, peer.UID)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return account{}, err
+	}
+	recorded := err == nil
+	known := lifeline.Names{User: kept.User, Gecos: kept.Gecos, Home: kept.Home, Shells: []string{r.Shell, "/bin/sh"}, Groups: kept.Groups}
+	if recorded {
+		if kept.Shell != "" {
+			known.Shells = append([]string{kept.Shell}, known.Shells...)
+		}
+		if err := checkNames(&known); err != nil {
+			return account{}, err
+		}
+		if err := recordNames(namesDir, baseDir, peer, known, firstProgram(known.Shells)); err != nil {
+			return account{}, err
+		}
+	}
+	if err := become(peer); err != nil {
+		return account{}, err
+	}
+	claimed, err := claims(line)
 	if err != nil {
-		return nil, err
+		return account{}, err
 	}
-	request, err := lifeline.UnpackStart(body)
+	who := account{home: claimed.Home, shell: firstProgram(claimed.Shells), linger: &r.Linger}
+	if recorded {
+		who.home = known.Home
+	}
+	return who, nil
+}
+
+// wanted reads what is to be run.
+func wanted(line *lifeline.Conn) (lifeline.StartRequest, error) {
+	body, err := expect(line, lifeline.Start, lifeline.MaxStart)
 	if err != nil {
-		return nil, err
+		return lifeline.StartRequest{}, err
 	}
-	return start(line, request, names.Home, shell)
+	return lifeline.UnpackStart(body)
+}
+
+// claims reads what the peer, who has been become, says of herself.
+func claims(line *lifeline.Conn) (lifeline.Names, error) {
+	if _, err := expect(line, lifeline.Hello, 0); err != nil {
+		return lifeline.Names{}, err
+	}
+	if err := line.Send(lifeline.Ready, nil); err != nil {
+		return lifeline.Names{}, err
+	}
+	body, err := expect(line, lifeline.Identity, lifeline.MaxIdentity)
+	if err != nil {
+		return lifeline.Names{}, err
+	}
+	claimed, err := lifeline.UnpackNames(body)
+	if err != nil {
+		return lifeline.Names{}, err
+	}
+	return claimed, checkNames(&claimed)
 }
 
 func servable(peer lifeline.Peer) error {

@@ -31,9 +31,6 @@ func start(line *lifeline.Conn, request lifeline.StartRequest, home, shell strin
 		return nil, err
 	}
 	files, master, tty, err := stdio(line, request)
-	if err != nil {
-		return nil, err
-	}
 	defer func() {
 		for _, f := range files {
 			f.Close()
@@ -42,6 +39,9 @@ func start(line *lifeline.Conn, request lifeline.StartRequest, home, shell strin
 			master.Close()
 		}
 	}()
+	if err != nil {
+		return nil, err
+	}
 	env := append(request.Env, "SHELL="+shell)
 	if tty != "" {
 		env = append(env, "SSH_TTY="+tty)
@@ -117,7 +117,12 @@ func stdio(line *lifeline.Conn, request lifeline.StartRequest) (files []*os.File
 			files = append(files, os.NewFile(uintptr(fd), "stdio"))
 		}
 		if len(fds) != 3 {
-			return nil, nil, "", fmt.Errorf("start: %d descriptors came, not 3", len(fds))
+			return files, nil, "", fmt.Errorf("start: %d descriptors came, not 3", len(fds))
+		}
+		for i, fd := range fds {
+			if err := harmless(fd); err != nil {
+				return files, nil, "", fmt.Errorf("start: descriptor %d: %w", i, err)
+			}
 		}
 		return files, nil, "", nil
 	}
@@ -133,6 +138,28 @@ func stdio(line *lifeline.Conn, request lifeline.StartRequest) (files []*os.File
 		return nil, nil, "", fmt.Errorf("pty: %w", err)
 	}
 	return []*os.File{slave, slave, slave}, master, tty, nil
+}
+
+// harmless fails for a descriptor that could be a way out: by a directory or a
+// file of the host's, or a device, the container's processes would reach it.
+func harmless(fd int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("fstat: %w", err)
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_PATH != 0 {
+		return errors.New("is only a path")
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFIFO, unix.S_IFSOCK:
+		return nil
+	case unix.S_IFCHR:
+		if st.Rdev == unix.Mkdev(1, 3) || terminal.IsTTY(fd) { // null(4)
+			return nil
+		}
+	}
+	return errors.New("is no pipe, socket, terminal or /dev/null")
 }
 
 // applyLimits takes over the host session's limits (pam_limits set them there)

@@ -6,14 +6,11 @@ package guest
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"berth/helper/internal/lifeline"
+	"berth/helper/internal/tree"
 
 	"golang.org/x/sys/unix"
 )
@@ -87,6 +84,13 @@ func (s *running) obey(line *lifeline.Conn) {
 // endAll ends all descendants: SIGHUP, then SIGTERM, then SIGKILL until there
 // is none.
 func endAll(childless <-chan struct{}) {
+	// Most sessions leave nothing behind, and looking takes a while where there
+	// are many.
+	select {
+	case <-childless:
+		return
+	case <-time.After(time.Millisecond):
+	}
 	signalAll(unix.SIGHUP, unix.SIGCONT)
 	start := time.Now()
 	termed := false
@@ -108,46 +112,6 @@ func endAll(childless <-chan struct{}) {
 	}
 }
 
-// signalAll sends signals to every descendant that /proc shows.
 func signalAll(signals ...unix.Signal) {
-	for _, pid := range descendants(os.DirFS("/proc"), os.Getpid()) {
-		for _, signal := range signals {
-			_ = unix.Kill(pid, signal)
-		}
-	}
-}
-
-// descendants returns all processes below root, parents before children.
-func descendants(proc fs.FS, root int) []int {
-	children := map[int][]int{}
-	entries, _ := fs.ReadDir(proc, ".")
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		if parent, err := parentOf(proc, entry.Name()); err == nil {
-			children[parent] = append(children[parent], pid)
-		}
-	}
-	var found []int
-	for next := []int{root}; len(next) > 0; next = next[1:] {
-		found = append(found, children[next[0]]...)
-		next = append(next, children[next[0]]...)
-	}
-	return found
-}
-
-// parentOf reads field 4 of /proc/PID/stat (proc(5)); the second field is a
-// name in parentheses that may hold anything.
-func parentOf(proc fs.FS, pid string) (int, error) {
-	stat, err := fs.ReadFile(proc, pid+"/stat")
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if len(fields) < 2 {
-		return 0, fmt.Errorf("/proc/%s/stat: malformed", pid)
-	}
-	return strconv.Atoi(fields[1])
+	tree.Signal(tree.Descendants(tree.Proc(), os.Getpid()), signals...)
 }

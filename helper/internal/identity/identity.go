@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package identity says who runs this process: the ids by the kernel, their
-// names by NSS (files, LDAP, SSSD, systemd-userdb). Arguments and environment
-// have no say.
+// names by a directory. Arguments and environment have no say.
 package identity
 
 import (
@@ -27,9 +26,19 @@ type Account struct {
 	Groups map[uint32]string
 }
 
+// Directory knows accounts and groups.
+type Directory interface {
+	// Account returns the account of uid, its Groups not filled in. Its error is
+	// ErrUnknown for a uid that has none.
+	Account(uid uint32) (Account, error)
+	// GroupName returns "" for a group without a name: it has its number then,
+	// in the container as on the host.
+	GroupName(gid uint32) string
+}
+
 // Current looks up the account of getuid(2) and names the process's groups.
-func Current() (Account, error) {
-	account, err := lookup(uint32(os.Getuid()))
+func Current(d Directory) (Account, error) {
+	account, err := d.Account(uint32(os.Getuid()))
 	if err != nil {
 		return account, err
 	}
@@ -42,7 +51,7 @@ func Current() (Account, error) {
 	}
 	account.Groups = map[uint32]string{}
 	for _, gid := range append(gids, int(account.GID)) {
-		account.Groups[uint32(gid)] = groupName(uint32(gid))
+		account.Groups[uint32(gid)] = d.GroupName(uint32(gid))
 	}
 	return account, nil
 }

@@ -27,7 +27,9 @@ type Kind byte
 
 // The frames, in the order in which a session sees them.
 const (
+	Hello    Kind = 'H' // session to the container's server: it waits for a guest; no body
 	Identity Kind = 'I' // session to guest: names for the ids that the kernel told
+	Ready    Kind = 'A' // guest to session: it has become the user and waits for the start; no body
 	Start    Kind = 'S' // session to guest: what to run; three descriptors unless a tty is asked for
 	Started  Kind = 'R' // guest to session: it runs; with a tty one descriptor, the pty's master
 	Signal   Kind = 'G' // session to guest: one byte, a signal number for the session's process group
@@ -72,10 +74,16 @@ func New(fd int) (*Conn, error) {
 	return &Conn{file: file, raw: raw}, nil
 }
 
-// Dial connects to the socket at path.
-func Dial(path string) (*Conn, error) {
+// Dial connects to the socket at path, for at most bound: connect(2) waits for a
+// listener whose queue is full.
+func Dial(path string, bound time.Duration) (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
+		return nil, fmt.Errorf("lifeline: socket: %w", err)
+	}
+	limit := unix.NsecToTimeval(int64(bound))
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit); err != nil {
+		unix.Close(fd)
 		return nil, fmt.Errorf("lifeline: socket: %w", err)
 	}
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
@@ -111,6 +119,28 @@ func Accept(fd int, deadline time.Time) (*Conn, error) {
 	}
 }
 
+// AwaitByte returns when there is something to read, and reads nothing. It
+// returns io.EOF when the other end has closed.
+func (c *Conn) AwaitByte() error {
+	var one [1]byte
+	var n int
+	var err error
+	if rerr := c.raw.Read(func(fd uintptr) bool {
+		n, _, err = unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK)
+		return err != unix.EAGAIN
+	}); rerr != nil {
+		return fmt.Errorf("lifeline: %w", rerr)
+	}
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	return err
+}
+
+// Control calls f with the connection's descriptor, which stays the
+// connection's.
+func (c *Conn) Control(f func(fd uintptr)) error { return c.raw.Control(f) }
+
 // SetDeadline bounds every later Send and Recv; the zero time lifts the bound.
 func (c *Conn) SetDeadline(t time.Time) error { return c.file.SetDeadline(t) }
 
@@ -129,12 +159,17 @@ func (c *Conn) TakeFDs() []int {
 	return fds
 }
 
-// Send writes one frame, with fds attached to its first byte.
-func (c *Conn) Send(kind Kind, body []byte, fds ...int) error {
+// Frame is one frame as it is on the wire.
+func Frame(kind Kind, body []byte) []byte {
 	frame := make([]byte, header, header+len(body))
 	frame[0] = byte(kind)
 	binary.BigEndian.PutUint32(frame[1:], uint32(len(body)))
-	frame = append(frame, body...)
+	return append(frame, body...)
+}
+
+// Send writes one frame, with fds attached to its first byte.
+func (c *Conn) Send(kind Kind, body []byte, fds ...int) error {
+	frame := Frame(kind, body)
 	var oob []byte
 	if len(fds) > 0 {
 		oob = unix.UnixRights(fds...)

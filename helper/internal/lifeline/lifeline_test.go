@@ -120,7 +120,7 @@ func TestPeer(t *testing.T) {
 	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 1)); err != nil {
 		t.Fatal(err)
 	}
-	line, err := Dial(path)
+	line, err := Dial(path, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

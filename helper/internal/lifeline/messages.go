@@ -209,3 +209,32 @@ func UnpackRefusal(body []byte) (Refusal, error) {
 	}
 	return Refusal{Status: status, User: fields[1].Value, Cause: fields[2].Value}, nil
 }
+
+// Refused is a Failure frame where another was due.
+type Refused struct{ Refusal }
+
+func (r *Refused) Error() string { return r.Cause }
+
+// Ask sends a frame and returns the body of the one that is due in answer. Its
+// error is a *Refused if the guest said why it cannot.
+func (c *Conn) Ask(kind Kind, body []byte, due Kind, fds ...int) ([]byte, error) {
+	// A guest that refuses closes its end before it has read everything: its
+	// words are worth more than our broken pipe.
+	sent := c.Send(kind, body, fds...)
+	got, answer, err := c.Recv(MaxReply)
+	switch {
+	case err != nil && sent != nil:
+		return nil, fmt.Errorf("handshake: %w", sent)
+	case err != nil:
+		return nil, fmt.Errorf("handshake: %w", err)
+	case got == Failure:
+		refusal, err := UnpackRefusal(answer)
+		if err != nil {
+			return nil, err
+		}
+		return nil, &Refused{refusal}
+	case got != due:
+		return nil, fmt.Errorf("handshake: frame %q where %q is due: %w", got, due, ErrMalformed)
+	}
+	return answer, nil
+}

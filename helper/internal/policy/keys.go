@@ -16,8 +16,12 @@ import (
 // setter checks one value and puts it into the policy.
 type setter func(*Policy, any) error
 
-// keys is the whole of berth.toml, by table and key.
+// keys is the whole of berth.toml, by table and key. What stands before the
+// first table has none.
 var keys = map[string]map[string]setter{
+	"": {
+		"transport": text(func(p *Policy) *string { return &p.Transport }, `^(auto|direct|docker)$`, "must be auto, direct or docker"),
+	},
 	"engine": {
 		"socket":  path(func(p *Policy) *string { return &p.Engine.Socket }),
 		"timeout": duration(func(p *Policy) *time.Duration { return &p.Engine.Timeout }),
@@ -40,6 +44,8 @@ var keys = map[string]map[string]setter{
 		"heal":         flag(func(p *Policy) *bool { return &p.Container.Heal }),
 		"guest":        path(func(p *Policy) *string { return &p.Container.Guest }),
 		"lifeline":     path(func(p *Policy) *string { return &p.Container.Lifeline }),
+		"serve":        path(func(p *Policy) *string { return &p.Container.Serve }),
+		"names":        path(func(p *Policy) *string { return &p.Container.Names }),
 	},
 	"session": {
 		"shell":       path(func(p *Policy) *string { return &p.Session.Shell }),
@@ -50,6 +56,7 @@ var keys = map[string]map[string]setter{
 		"sftp_server": path(func(p *Policy) *string { return &p.Session.SFTPServer }),
 		"linger":      flag(func(p *Policy) *bool { return &p.Session.Linger }),
 		"timeout":     duration(func(p *Policy) *time.Duration { return &p.Session.Timeout }),
+		"limit":       number(func(p *Policy) *int64 { return &p.Session.Limit }, 1, 1<<20),
 	},
 	"users": {
 		"uid_min": uid(func(p *Policy) *uint32 { return &p.Users.UIDMin }),

@@ -5,14 +5,13 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"io"
 	"iter"
-	"os"
 	"slices"
 	"strings"
 
+	"berth/helper/internal/owned"
+
 	"github.com/BurntSushi/toml"
-	"golang.org/x/sys/unix"
 )
 
 // Problem is one thing wrong with a configuration. It names the key and says
@@ -37,13 +36,10 @@ func (p *Problems) Error() string {
 	return p.Path + ": " + strings.Join(lines, "; ")
 }
 
-// largest is how long a configuration may be, in bytes.
-const largest = 1 << 20
-
 // Load reads the configuration at path, which root must own and nobody else may
 // write. Every failure is a *Problems.
 func Load(path string) (Policy, error) {
-	data, err := read(path)
+	data, err := owned.Read(path)
 	if err != nil {
 		return Policy{}, &Problems{path, []Problem{{"", err.Error()}}}
 	}
@@ -52,31 +48,6 @@ func Load(path string) (Policy, error) {
 		problems.Path = path
 	}
 	return p, err
-}
-
-func read(path string) ([]byte, error) {
-	// NONBLOCK: a FIFO in its place must not hang a login.
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open: %w", err)
-	}
-	file := os.NewFile(uintptr(fd), path)
-	defer file.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, fmt.Errorf("stat: %w", err)
-	}
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, errors.New("is not a regular file")
-	case st.Uid != 0:
-		return nil, errors.New("does not belong to root")
-	case st.Mode&0o022 != 0:
-		return nil, errors.New("can be written by others than root")
-	case st.Size > largest:
-		return nil, errors.New("is too long")
-	}
-	return io.ReadAll(io.LimitReader(file, largest))
 }
 
 // Parse reads a configuration and lays it over the default. An error is a
@@ -104,24 +75,25 @@ func Parse(data []byte) (Policy, error) {
 // apply walks the two levels that a configuration has.
 func apply(p *Policy, tree map[string]any, problems *Problems) {
 	report := func(key, text string) { problems.List = append(problems.List, Problem{key, text}) }
+	set := func(set setter, key string, value any) {
+		if set == nil {
+			report(key, "is no key of berth.toml")
+		} else if err := set(p, value); err != nil {
+			report(key, err.Error())
+		}
+	}
 	for table, content := range tree {
-		known := keys[table]
-		if known == nil {
-			report(table, "is no table of berth.toml")
-			continue
-		}
 		entries, ok := content.(map[string]any)
-		if !ok {
+		switch known := keys[table]; {
+		case keys[""][table] != nil:
+			set(keys[""][table], table, content)
+		case known == nil || table == "":
+			report(table, "is no table of berth.toml")
+		case !ok:
 			report(table, "must be a table")
-			continue
-		}
-		for name, value := range entries {
-			key := table + "." + name
-			set := known[name]
-			if set == nil {
-				report(key, "is no key of berth.toml")
-			} else if err := set(p, value); err != nil {
-				report(key, err.Error())
+		default:
+			for name, value := range entries {
+				set(known[name], table+"."+name, value)
 			}
 		}
 	}

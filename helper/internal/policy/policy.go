@@ -18,10 +18,27 @@ const Path = "/etc/berth/berth.toml"
 const (
 	GuestDir    = "/usr/libexec/berth"
 	LifelineDir = "/run/berth/lifeline"
+	ServeDir    = "/run/berth/private/serve"
+	NamesDir    = "/run/berth/names"
+)
+
+// What a login finds on the host, whatever the policy says: no byte is read to
+// find it. `berth up` makes them agree with the policy.
+const (
+	EngineLink  = "/etc/berth/engine.sock"
+	ServeSocket = "/var/lib/berth/serve/socket"
+)
+
+// The ways to the container.
+const (
+	Auto   = "auto"   // direct where the container serves sessions, else docker
+	Direct = "direct" // by the socket that the container serves
+	Docker = "docker" // by an exec of the engine's
 )
 
 // Policy is a whole configuration.
 type Policy struct {
+	Transport string
 	Engine    Engine
 	Container Container
 	Session   Session
@@ -52,6 +69,8 @@ type Container struct {
 	Heal         bool
 	Guest        string
 	Lifeline     string
+	Serve        string // where the socket is made
+	Names        string // where the PAM module leaves the names of its users
 }
 
 // Mount is a directory of the host's in the container.
@@ -73,6 +92,7 @@ type Session struct {
 	SFTPServer string // empty: looked for in the usual places
 	Linger     bool
 	Timeout    time.Duration
+	Limit      int64 // of one user's sessions at a time, with transport direct
 }
 
 // Users says which uids may log in.
@@ -81,7 +101,8 @@ type Users struct{ UIDMin, UIDMax uint32 }
 // Default is the policy of an empty file.
 func Default() Policy {
 	return Policy{
-		Engine: Engine{Socket: "/run/docker.sock", Timeout: 10 * time.Second},
+		Transport: Auto,
+		Engine:    Engine{Socket: "/run/docker.sock", Timeout: 10 * time.Second},
 		Container: Container{
 			Name: "berth", Image: "berth:latest", Network: "none", ReadOnly: true, Seccomp: "default",
 			// What berth-enter needs to become a user; it keeps neither.
@@ -94,10 +115,11 @@ func Default() Policy {
 			Mounts:    []Mount{{Source: "/home", Target: "/home"}},
 			PidsLimit: 4096, Memory: 2 << 30, NoFile: NoFile{1024, 16384}, Restart: "always", Heal: true,
 			Guest: GuestDir + "/guest", Lifeline: "/var/lib/berth/lifeline",
+			Serve: "/var/lib/berth/serve", Names: "/var/lib/berth/names",
 		},
 		Session: Session{
 			Shell: "/bin/bash", Path: "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games", Timeout: 10 * time.Second,
-			SetEnv: map[string]string{},
+			SetEnv: map[string]string{}, Limit: 100,
 		},
 		// login.defs' 60000 would keep most directory servers' users out.
 		Users: Users{UIDMin: 1000, UIDMax: 1<<31 - 1},

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"berth/helper/internal/owned"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -40,6 +42,7 @@ func TestDefaultIsValid(t *testing.T) {
 
 func TestWholeFile(t *testing.T) {
 	p, err := Parse([]byte(`
+transport = "direct"
 [engine]
 socket = "/run/podman.sock"
 timeout = "3s"
@@ -60,6 +63,8 @@ restart = "no"
 heal = false
 guest = "/opt/berth/guest"
 lifeline = "/srv/berth/lifeline"
+serve = "/srv/berth/serve"
+names = "/srv/berth/names"
 [[container.mount]]
 source = "/srv/data"
 read_only = true
@@ -75,19 +80,22 @@ accept_env = ["GIT_*"]
 sftp_server = "/opt/sftp"
 linger = true
 timeout = "1m"
+limit = 7
 [users]
 uid_min = 500
 uid_max = 4294967294
 `))
 	mask := uint32(0o027)
 	want := Policy{
-		Engine: Engine{"/run/podman.sock", 3 * time.Second},
+		Transport: "direct",
+		Engine:    Engine{"/run/podman.sock", 3 * time.Second},
 		Container: Container{Name: "lab", Image: "registry.example:5000/lab@sha256:0123", Hostname: "teach", Network: "bridge",
 			Capabilities: []string{"CHOWN", "SETGID", "SETUID"}, Seccomp: "/etc/berth/seccomp.json",
 			Tmpfs:     map[string]string{"/run": "size=1m", "/tmp": "size=2m,exec"},
 			Mounts:    []Mount{{"/srv/data", "/srv/data", true}, {"/home", "/home", false}},
-			PidsLimit: 100, Memory: 512 << 20, NoFile: NoFile{100, 200}, Restart: "no", Guest: "/opt/berth/guest", Lifeline: "/srv/berth/lifeline"},
-		Session: Session{"/bin/zsh", "/bin:/usr/bin", &mask, map[string]string{"SITE": "a b"}, []string{"GIT_*"}, "/opt/sftp", true, time.Minute},
+			PidsLimit: 100, Memory: 512 << 20, NoFile: NoFile{100, 200}, Restart: "no", Guest: "/opt/berth/guest", Lifeline: "/srv/berth/lifeline",
+			Serve: "/srv/berth/serve", Names: "/srv/berth/names"},
+		Session: Session{"/bin/zsh", "/bin:/usr/bin", &mask, map[string]string{"SITE": "a b"}, []string{"GIT_*"}, "/opt/sftp", true, time.Minute, 7},
 		Users:   Users{500, 1<<32 - 2},
 	}
 	if err != nil || !reflect.DeepEqual(p, want) {
@@ -104,16 +112,16 @@ func TestEveryKeyIsChecked(t *testing.T) {
 		"container.read_only": `"hunter2"`, "container.capabilities": `["SETUID", "SETGID", "SYS_ADMIN"]`, "container.seccomp": `"unconfined"`,
 		"container.tmpfs": `{ "/tmp" = "size=1m" }`, "container.pids_limit": `-3`, "container.memory": `"hunter2"`,
 		"container.nofile_soft": `1`, "container.nofile_hard": `"hunter2"`, "container.restart": `"hunter2"`, "container.heal": `1`,
-		"container.guest": `"../hunter2"`, "container.lifeline": `"/a/../b"`, "container.mount": `"hunter2"`,
+		"container.guest": `"../hunter2"`, "container.lifeline": `"/a/../b"`, "container.serve": `"x"`, "container.names": `3`, "container.mount": `"hunter2"`,
 		"session.shell": `"bash"`, "session.path": `"hunter2:/bin"`, "session.umask": `27`, "session.set_env": `{ "A B" = "hunter2" }`,
-		"session.accept_env": `["*"]`, "session.sftp_server": `7`, "session.linger": `"yes"`, "session.timeout": `"0s"`,
+		"session.accept_env": `["*"]`, "session.sftp_server": `7`, "session.linger": `"yes"`, "session.timeout": `"0s"`, "session.limit": `0`, "transport": `"hunter2"`,
 		"users.uid_min": `"hunter2"`, "users.uid_max": `0`,
 		"container.nmae": `"hunter2"`, "sesion": `{ hunter2 = 1 }`,
 	}
 	for table, known := range keys {
 		for name := range known {
-			if wrong[table+"."+name] == "" {
-				t.Errorf("%s.%s has no wrong value here", table, name)
+			if key := strings.TrimPrefix(table+"."+name, "."); wrong[key] == "" {
+				t.Errorf("%s has no wrong value here", key)
 			}
 		}
 	}
@@ -158,7 +166,7 @@ func TestLoadTrustsRootAlone(t *testing.T) {
 			return errors.Join(os.Rename(p, p+".real"), os.Symlink(p+".real", p))
 		},
 		"a FIFO": func(p string) error { return errors.Join(os.Remove(p), unix.Mkfifo(p, 0o644)) },
-		"long":   func(p string) error { return os.Truncate(p, largest+1) },
+		"long":   func(p string) error { return os.Truncate(p, owned.Largest+1) },
 	} {
 		path := filepath.Join(t.TempDir(), "berth.toml")
 		if err := os.WriteFile(path, nil, 0o644); err != nil {

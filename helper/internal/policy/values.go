@@ -9,9 +9,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
-var networkName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
+var networkName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`) })
 
 // setNetwork refuses what would give the host's own network away.
 func setNetwork(p *Policy, v any) error {
@@ -19,7 +20,7 @@ func setNetwork(p *Policy, v any) error {
 	if !ok {
 		return errText
 	}
-	if s == "host" || !networkName.MatchString(s) {
+	if s == "host" || !networkName().MatchString(s) {
 		return errors.New("must be none, bridge or the name of a network; not the host's or another container's")
 	}
 	p.Container.Network = s
@@ -59,7 +60,7 @@ func setSeccomp(p *Policy, v any) error {
 	return nil
 }
 
-var tmpfsOptions = regexp.MustCompile(`^[a-z0-9=,]*$`)
+var tmpfsOptions = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9=,]*$`) })
 
 func setTmpfs(p *Policy, v any) error {
 	table, ok := v.(map[string]any)
@@ -69,7 +70,7 @@ func setTmpfs(p *Policy, v any) error {
 	set := map[string]string{}
 	for target, options := range table {
 		s, ok := options.(string)
-		if !ok || !cleanPath(target) || target == "/" || !tmpfsOptions.MatchString(s) || !strings.Contains(s, "size=") {
+		if !ok || !cleanPath(target) || target == "/" || !tmpfsOptions().MatchString(s) || !strings.Contains(s, "size=") {
 			return errors.New("must hold absolute paths, each with mount options that give a size")
 		}
 		set[target] = s
@@ -126,7 +127,7 @@ func setMounts(p *Policy, v any) error {
 				return fmt.Errorf("number %d: source holds or is in %s, which is the host's own", i+1, place)
 			}
 		}
-		for _, place := range []string{GuestDir, LifelineDir, "/proc", "/sys", "/dev"} {
+		for _, place := range []string{GuestDir, "/run/berth", "/proc", "/sys", "/dev"} {
 			if covers(m.Target, place) || covers(place, m.Target) {
 				return fmt.Errorf("number %d: target would cover %s", i+1, place)
 			}
@@ -168,7 +169,7 @@ func setUmask(p *Policy, v any) error {
 	return nil
 }
 
-var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var variable = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`) })
 
 func setEnv(p *Policy, v any) error {
 	table, ok := v.(map[string]any)
@@ -178,7 +179,7 @@ func setEnv(p *Policy, v any) error {
 	set := map[string]string{}
 	for name, value := range table {
 		s, ok := value.(string)
-		if !ok || !variable.MatchString(name) || strings.ContainsRune(s, 0) {
+		if !ok || !variable().MatchString(name) || strings.ContainsRune(s, 0) {
 			return errors.New("must hold names of variables, each with a string")
 		}
 		set[name] = s
@@ -193,7 +194,7 @@ func setAcceptEnv(p *Policy, v any) error {
 		return errors.New("must be a list of strings")
 	}
 	for _, name := range list {
-		if !variable.MatchString(strings.TrimSuffix(name, "*")) {
+		if !variable().MatchString(strings.TrimSuffix(name, "*")) {
 			return errors.New("must hold names of variables; one may end in *")
 		}
 	}

@@ -74,15 +74,10 @@ func unread(fd int) <-chan struct{} {
 // might yet write, once the program has ended.
 const drain = 200 * time.Millisecond
 
-// relayTTY copies between the session's terminal on the host, in raw mode, and
-// the master of the pty in the container.
+// relayTTY copies between the session's terminal on the host, raw by now, and the
+// master of the pty in the container.
 func relayTTY(line *lifeline.Conn, master *os.File) (lifeline.Ending, error) {
 	defer master.Close()
-	restore, err := terminal.Raw(0)
-	if err != nil {
-		return lifeline.Ending{}, err
-	}
-	defer restore()
 	hungUp := signals(line)
 	follow(master)
 	end := await(line)

@@ -24,9 +24,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Transport starts the session's guest in the container and returns the
-// lifeline to it. It has checked that the other end is the guest.
-type Transport func(context.Context) (*lifeline.Conn, error)
+// Transport starts the session's guest in the container, has checked that it is
+// the other end, and returns the lifeline to it when it is ready; the body of an
+// Identity frame has been sent. Until then nothing has been asked for: another
+// way may be tried.
+type Transport func(ctx context.Context, identity []byte) (*lifeline.Conn, error)
 
 // Session is what a login needs, complete.
 type Session struct {
@@ -39,11 +41,6 @@ type Session struct {
 	Settled func() // called when the program runs and the long wait begins
 }
 
-// Refused is what the guest answers when it could not start the program.
-type Refused struct{ lifeline.Refusal }
-
-func (r *Refused) Error() string { return r.Cause }
-
 // ErrLost is a session whose guest went away without saying how it ended.
 var ErrLost = errors.New("the session was lost")
 
@@ -52,31 +49,31 @@ var ErrHungUp = errors.New("the client is gone")
 
 // Run opens the session and returns how its program ended.
 func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending, error) {
-	stdio, err := openStdio()
-	if err != nil {
-		return lifeline.Ending{}, err
-	}
-	defer stdio.Close()
-	if stdio.tty {
-		if s.Start.Termios, err = terminal.Modes(0); err != nil {
-			return lifeline.Ending{}, fmt.Errorf("terminal: %w", err)
-		}
-		size, err := terminal.GetSize(0)
+	tty := HasTTY()
+	if tty {
+		restore, err := s.takeTerminal()
 		if err != nil {
-			return lifeline.Ending{}, fmt.Errorf("terminal: %w", err)
+			return lifeline.Ending{}, err
 		}
-		s.Start.TTY, s.Start.Rows, s.Start.Cols, s.Start.XPixels, s.Start.YPixels = true, size.Row, size.Col, size.Xpixel, size.Ypixel
+		defer restore()
 	}
-	line, err := transport(ctx)
+	names := lifeline.Names{User: s.Account.Name, Gecos: s.Account.Gecos, Home: s.Account.Home, Shells: s.Shells, Groups: s.Account.Groups}
+	line, err := transport(ctx, names.Pack())
 	if err != nil {
 		return lifeline.Ending{}, err
 	}
 	defer line.Close()
-	tty, master, err := s.handshake(line, stdio)
+	// Not before: from here on the input is being read.
+	stdio, err := openStdio(tty)
 	if err != nil {
 		return lifeline.Ending{}, err
 	}
-	s.Log.Info("session started", "user", s.Account.Name, "kind", s.Request.Kind.String(), "tty", tty)
+	defer stdio.Close()
+	name, master, err := s.handshake(line, stdio)
+	if err != nil {
+		return lifeline.Ending{}, err
+	}
+	s.Log.Info("session started", "user", s.Account.Name, "kind", s.Request.Kind.String(), "tty", name)
 	// Not before the program has had its first second: most commands are short.
 	settled := time.AfterFunc(time.Second, s.Settled)
 	defer settled.Stop()
@@ -86,33 +83,30 @@ func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending
 	return relayPipes(line, stdio)
 }
 
+// takeTerminal asks for a terminal inside that is like the session's, and makes
+// that raw. It is done first of all: what is typed ahead from here on is for the
+// terminal inside to echo and to interpret.
+func (s *Session) takeTerminal() (restore func(), err error) {
+	if s.Start.Termios, err = terminal.Modes(0); err != nil {
+		return nil, fmt.Errorf("terminal: %w", err)
+	}
+	size, err := terminal.GetSize(0)
+	if err != nil {
+		return nil, fmt.Errorf("terminal: %w", err)
+	}
+	s.Start.TTY, s.Start.Rows, s.Start.Cols, s.Start.XPixels, s.Start.YPixels = true, size.Row, size.Col, size.Xpixel, size.Ypixel
+	return terminal.Raw(0)
+}
+
 // handshake sends the request and returns the tty's name and the pty's master,
 // if there is one.
 func (s *Session) handshake(line *lifeline.Conn, stdio *stdio) (string, *os.File, error) {
 	if err := line.SetDeadline(time.Now().Add(s.Timeout)); err != nil {
 		return "", nil, fmt.Errorf("lifeline: %w", err)
 	}
-	names := lifeline.Names{User: s.Account.Name, Gecos: s.Account.Gecos, Home: s.Account.Home, Shells: s.Shells, Groups: s.Account.Groups}
-	// A guest that refuses closes its end before it has read everything: its
-	// words are worth more than our broken pipe.
-	sent := line.Send(lifeline.Identity, names.Pack())
-	if sent == nil {
-		sent = line.Send(lifeline.Start, s.Start.Pack(), stdio.pass...)
-	}
-	kind, body, err := line.Recv(lifeline.MaxReply)
-	switch {
-	case err != nil && sent != nil:
-		return "", nil, fmt.Errorf("handshake: %w", sent)
-	case err != nil:
-		return "", nil, fmt.Errorf("handshake: %w", err)
-	case kind == lifeline.Failure:
-		refusal, err := lifeline.UnpackRefusal(body)
-		if err != nil {
-			return "", nil, err
-		}
-		return "", nil, &Refused{refusal}
-	case kind != lifeline.Started:
-		return "", nil, fmt.Errorf("handshake: frame %q", kind)
+	body, err := line.Ask(lifeline.Start, s.Start.Pack(), lifeline.Started, stdio.pass...)
+	if err != nil {
+		return "", nil, err
 	}
 	stdio.passed()
 	fields, err := lifeline.Unpack(body)

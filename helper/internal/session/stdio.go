@@ -26,8 +26,8 @@ type stdio struct {
 	outputs sync.WaitGroup
 }
 
-func openStdio() (*stdio, error) {
-	if HasTTY() {
+func openStdio(tty bool) (*stdio, error) {
+	if tty {
 		return &stdio{tty: true}, nil
 	}
 	s := &stdio{}

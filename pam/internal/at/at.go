@@ -10,10 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// mostTries is how often an open that is disturbed is tried again.
+const mostTries = 100
 
 // Open opens the one name in dir; flags and mode are open(2)'s. No symbolic
 // link is followed, and no other file system is entered unless cross is set
@@ -27,7 +29,9 @@ func Open(dir int, name string, flags int, mode uint32, cross bool) (int, error)
 		how.Resolve |= unix.RESOLVE_NO_XDEV
 	}
 	fd, err := unix.Openat2(dir, name, &how)
-	for errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) { // something was renamed meanwhile
+	// Something was renamed meanwhile; or, for longer than a login can wait, a
+	// user holds a lease on her file (fcntl(2), F_SETLEASE).
+	for try := 0; try < mostTries && (errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)); try++ {
 		fd, err = unix.Openat2(dir, name, &how)
 	}
 	if errors.Is(err, unix.ENOSYS) {
@@ -56,66 +60,6 @@ func List(dir int) ([]string, error) {
 	file := os.NewFile(uintptr(fd), "directory")
 	defer file.Close()
 	return file.Readdirnames(-1)
-}
-
-// RemoveAll removes name in dir and all below it, following nothing.
-func RemoveAll(dir int, name string) error {
-	if err := unix.Unlinkat(dir, name, 0); err == nil || !errors.Is(err, unix.EISDIR) {
-		return err
-	}
-	fd, err := Open(dir, name, unix.O_RDONLY|unix.O_DIRECTORY, 0, false)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	names, err := List(fd)
-	if err != nil {
-		return err
-	}
-	for _, n := range names {
-		if err := RemoveAll(fd, n); err != nil {
-			return err
-		}
-	}
-	return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
-}
-
-// Locks on files and directories say that their maker lives (flock(2)). NFS has
-// none for directories: there, age decides.
-const abandoned = 2 * time.Hour
-
-// Lock locks fd for as long as the process lives. It reports false where
-// somebody else has the lock.
-func Lock(fd int) bool {
-	return !errors.Is(unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
-}
-
-// Sweep removes the entries of dir whose names begin with prefix and whose
-// maker is gone.
-func Sweep(dir int, prefix string) {
-	names, _ := List(dir)
-	for _, name := range names {
-		if len(name) <= len(prefix) || name[:len(prefix)] != prefix {
-			continue
-		}
-		fd, err := Open(dir, name, unix.O_RDONLY|unix.O_NONBLOCK, 0, false)
-		if err != nil {
-			continue
-		}
-		if left(fd) {
-			_ = RemoveAll(dir, name)
-		}
-		unix.Close(fd)
-	}
-}
-
-func left(fd int) bool {
-	err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil || errors.Is(err, unix.EWOULDBLOCK) {
-		return err == nil
-	}
-	var st unix.Stat_t
-	return unix.Fstat(fd, &st) == nil && time.Since(time.Unix(st.Mtim.Unix())) > abandoned
 }
 
 // Rename gives name in dir the new name, if that is free; taken says that it is
@@ -147,18 +91,18 @@ func renamePlainly(dir int, name, to string) (taken bool, err error) {
 	return false, os.NewSyscallError("rename", err)
 }
 
-// Safe fails with *UnsafeError unless the directory, file or link is root's and
-// no one else may write it. (An access control list shows in the group's bits,
-// acl(5).)
-func Safe(fd int, what string) error {
+// Safe fails with *UnsafeError unless the directory or file is root's, or the
+// user uid's (0 for root's alone), and no one else may write it. It returns
+// whose it is. (An access control list shows in the group's bits, acl(5).)
+func Safe(fd, uid int, what string) (owner int, err error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return os.NewSyscallError("fstat", err)
+		return 0, os.NewSyscallError("fstat", err)
 	}
-	if st.Uid != 0 || st.Mode&0o022 != 0 {
-		return &UnsafeError{Path: what, Owner: int(st.Uid), Others: st.Mode&0o022 != 0}
+	if owner = int(st.Uid); owner != 0 && owner != uid || st.Mode&0o022 != 0 {
+		return owner, &UnsafeError{Path: what, Owner: owner, Others: st.Mode&0o022 != 0}
 	}
-	return nil
+	return owner, nil
 }
 
 // UnsafeError is something that others than root may change.

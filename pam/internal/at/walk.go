@@ -17,11 +17,25 @@ const mostLinks = 40
 
 // Walk opens the directory at an absolute path, as a path only (O_PATH), which
 // asks for no right to read it: root has none on an NFS export that squashes
-// it. Each directory on the way, the last one included, must be root's and no
-// one else's to write, so that nobody can exchange the next; symbolic links in
-// such directories are the administrator's. With create, what is missing is
-// made, root's and 0755.
-func Walk(path string, create bool) (int, error) {
+// it. Each directory on the way, the last one included, must be root's or the
+// user uid's (0 for root's alone) and no one else's to write, so that nobody
+// can exchange the next. Symbolic links in root's directories are the
+// administrator's; in the user's none is followed. With create, what is missing
+// is made: root's and 0755, or the user's own, who the process then is.
+func Walk(path string, uid int, create bool) (int, error) {
+	dir, err := Reach(path, uid, create)
+	if err != nil {
+		return -1, err
+	}
+	if _, err := Safe(dir, uid, path); err != nil {
+		unix.Close(dir)
+		return -1, err
+	}
+	return dir, nil
+}
+
+// Reach is Walk, but that the last directory may be anybody's.
+func Reach(path string, uid int, create bool) (int, error) {
 	dir, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, os.NewSyscallError("open /", err)
@@ -34,11 +48,12 @@ func Walk(path string, create bool) (int, error) {
 		if name == "" || name == "." {
 			continue
 		}
-		if err := Safe(dir, at+"/"); err != nil {
+		owner, err := Safe(dir, uid, at+"/")
+		if err != nil {
 			unix.Close(dir)
 			return -1, err
 		}
-		next, target, err := step(dir, name, create)
+		next, target, err := step(dir, name, owner == 0, create)
 		unix.Close(dir)
 		if err != nil {
 			return -1, fmt.Errorf("%s/%s: %w", at, name, err)
@@ -57,27 +72,23 @@ func Walk(path string, create bool) (int, error) {
 		}
 		todo = append(strings.Split(target, "/"), todo...)
 	}
-	if err := Safe(dir, path); err != nil {
-		unix.Close(dir)
-		return -1, err
-	}
 	return dir, nil
 }
 
-// step opens name in dir. For a symbolic link it returns where to go on, and
-// the link's target.
-func step(dir int, name string, create bool) (next int, target string, err error) {
+// step opens name in dir, which is root's or else the user's. For a symbolic
+// link it returns where to go on, and the link's target.
+func step(dir int, name string, roots, create bool) (next int, target string, err error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	// Not openat2: a target may hold .., which leads up from a safe directory to
 	// one that is looked at, too.
 	fd, err := unix.Openat(dir, name, flags, 0)
 	if errors.Is(err, unix.ENOENT) && create {
-		if fd, err = mkdir(dir, name); err != nil {
+		if fd, err = mkdir(dir, name, roots); err != nil {
 			return -1, "", err
 		}
 	}
-	if err == nil {
-		return fd, "", nil
+	if err == nil || !roots {
+		return fd, "", err
 	}
 	buf := make([]byte, unix.PathMax)
 	n, lerr := unix.Readlinkat(dir, name, buf)
@@ -93,16 +104,26 @@ func step(dir int, name string, create bool) (next int, target string, err error
 	return fd, target, err
 }
 
-// mkdir makes and opens a directory of root's, 0755 whatever the umask says.
-func mkdir(dir int, name string) (int, error) {
-	if err := unix.Mkdirat(dir, name, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
+// mkdir makes and opens a directory: in one of root's 0755, whatever the umask
+// says, at once, because nobody would mend what a maker that is killed here
+// leaves, and again, because an inherited access control list may have its say
+// in the first; in the user's as the umask says, because what is opened then may
+// be another that she put there.
+func mkdir(dir int, name string, roots bool) (int, error) {
+	mode := uint32(0o700)
+	if roots {
+		mode = 0o755
+		defer unix.Umask(unix.Umask(0o022))
+	}
+	err := unix.Mkdirat(dir, name, mode)
+	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return -1, os.NewSyscallError("mkdir", err)
 	}
+	made := err == nil
 	fd, err := OpenDir(dir, name)
-	if err != nil {
-		return -1, err
+	if err != nil || !made || !roots { // not made: another login was quicker
+		return fd, err
 	}
-	// Another login may have made it just before, and changes nothing by this.
 	if err := unix.Fchmod(fd, 0o755); err != nil {
 		unix.Close(fd)
 		return -1, os.NewSyscallError("fchmod", err)
@@ -119,7 +140,7 @@ func OpenOwned(path string) (*os.File, error) {
 	}
 	for range mostLinks {
 		path = filepath.Clean(path)
-		dir, err := Walk(filepath.Dir(path), false)
+		dir, err := Walk(filepath.Dir(path), 0, false)
 		if err != nil {
 			return nil, err
 		}
@@ -156,7 +177,7 @@ func owned(fd int, path string) (*os.File, error) {
 		err = fmt.Errorf("%s: not a regular file", path)
 	}
 	if err == nil {
-		err = Safe(fd, path)
+		_, err = Safe(fd, 0, path)
 	}
 	if err != nil {
 		file.Close()

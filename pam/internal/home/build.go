@@ -19,7 +19,7 @@ import (
 // when it is done; 3. its owner, then its mode; 4. its name, only if that is
 // free.
 func (m *maker) build(parent int, name string) (made bool, err error) {
-	at.Sweep(parent, m.prefix())
+	at.Sweep(parent, m.prefix(), at.RemoveAll)
 	work, dir, err := m.workplace(parent) // 1
 	if err != nil {
 		return false, err

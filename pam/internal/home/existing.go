@@ -83,7 +83,7 @@ func (m *maker) faults() (found []string) {
 // from others in a directory of hers. What holds files, or is somebody else's,
 // is not the module's to judge: it may be another user's home, or /usr.
 func (m *maker) repair() error {
-	parent, err := at.Walk(filepath.Dir(m.Path), false)
+	parent, err := at.Walk(filepath.Dir(m.Path), 0, false)
 	if err != nil {
 		return err
 	}
@@ -97,23 +97,43 @@ func (m *maker) repair() error {
 	if err := unix.Fstat(dir, &st); err != nil {
 		return os.NewSyscallError("fstat", err)
 	}
-	mode := st.Mode & 0o7777 &^ 0o022
-	if int(st.Uid) != m.UID {
-		if st.Uid != 0 {
-			return fmt.Errorf("it belongs to uid %d", st.Uid)
-		}
-		names, err := at.List(dir)
-		if err != nil {
-			return err
-		}
-		if len(names) > 0 {
-			return errors.New("it is root's, and not empty")
-		}
-		modes, err := modesFor(m.Request, loginDefs)
-		if err != nil {
-			return err
-		}
-		mode = modes.home
+	switch mode := st.Mode & 0o7777; int(st.Uid) {
+	case m.UID:
+		return os.NewSyscallError("fchmod", unix.Fchmod(dir, mode&^0o022))
+	case 0:
+		return m.giveEmpty(dir, mode)
 	}
-	return m.give(dir, mode)
+	return fmt.Errorf("it belongs to uid %d", st.Uid)
+}
+
+// giveEmpty gives away a directory of root's that has the mode now. Where others
+// may write it they lose that before it is looked at for the last time: a file
+// of theirs would be a part of her home. TestAttackers guards the order.
+func (m *maker) giveEmpty(dir int, now uint32) error {
+	modes, err := modesFor(m.Request, loginDefs)
+	if err != nil {
+		return err
+	}
+	if err := isEmpty(dir); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(dir, 0o700); err != nil {
+		return os.NewSyscallError("fchmod", err)
+	}
+	if err := isEmpty(dir); err != nil {
+		return errors.Join(err, os.NewSyscallError("fchmod", unix.Fchmod(dir, now)))
+	}
+	// The mode first: once it is hers, the next login finds nothing to repair.
+	if err := unix.Fchmod(dir, modes.home); err != nil {
+		return os.NewSyscallError("fchmod", err)
+	}
+	return os.NewSyscallError("fchown", unix.Fchown(dir, m.UID, m.GID))
+}
+
+func isEmpty(dir int) error {
+	names, err := at.List(dir)
+	if err == nil && len(names) > 0 {
+		err = errors.New("it is root's, and not empty")
+	}
+	return err
 }

@@ -99,10 +99,7 @@ func (m *maker) make() (made bool, err error) {
 		}
 	}
 	// With her rights alone nothing can be made that she could not make herself.
-	if err := os.MkdirAll(filepath.Dir(m.Path), 0o755); err != nil {
-		return false, m.named(err)
-	}
-	parent, err := unix.Open(filepath.Dir(m.Path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	parent, err := at.Walk(filepath.Dir(m.Path), m.UID, true)
 	if err != nil {
 		return false, m.named(err)
 	}
@@ -112,7 +109,7 @@ func (m *maker) make() (made bool, err error) {
 }
 
 func (m *maker) makeAsRoot() (made bool, err error) {
-	parent, err := at.Walk(filepath.Dir(m.Path), true)
+	parent, err := at.Walk(filepath.Dir(m.Path), 0, true)
 	if err != nil {
 		return false, err
 	}

@@ -100,14 +100,20 @@ func (m *maker) makeKeys(home int, fresh bool) error {
 		return err
 	}
 	defer unix.Close(ssh)
+	if !fresh {
+		if err := m.isHers(ssh, ".ssh"); err != nil {
+			return err
+		}
+	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(ssh, keysName, &st, unix.AT_SYMLINK_NOFOLLOW); errors.Is(err, unix.ENOENT) {
 		if err := m.writeKeys(ssh, fresh); err != nil {
 			return fmt.Errorf("%s: %w", keysName, err)
 		}
 	}
-	// The skeleton may have brought a .ssh of its own, with its own mode.
-	if made {
+	// The skeleton may have brought a .ssh of its own, with its own mode. Where
+	// she could exchange it, it keeps the mode that it was made with.
+	if made && !m.own {
 		return m.give(ssh, 0o700)
 	}
 	return nil
@@ -117,7 +123,7 @@ func (m *maker) makeKeys(home int, fresh bool) error {
 // would be taken for hers for ever.
 func (m *maker) writeKeys(ssh int, fresh bool) error {
 	if !fresh {
-		at.Sweep(ssh, keysPrefix)
+		at.Sweep(ssh, keysPrefix, at.Remove)
 	}
 	if err := m.label(".ssh/"+keysName, unix.S_IFREG); err != nil {
 		return err
@@ -158,18 +164,33 @@ func (m *maker) writeKeys(ssh int, fresh bool) error {
 }
 
 // keysAsUser does so in a home that exists, and in which she may have planted
-// anything.
+// anything. It must be hers, and nobody else's to exchange: what lies outside
+// of it is not touched, even with her rights.
 func (m *maker) keysAsUser() error {
 	if err := m.become(); err != nil {
 		return err
 	}
-	home, err := unix.Open(m.Path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	home, err := at.Reach(m.Path, m.UID, false)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: m.Path, Err: err}
+		return fmt.Errorf("keys in %s: %w", m.Path, err)
 	}
 	defer unix.Close(home)
+	if err := m.isHers(home, "it"); err != nil {
+		return fmt.Errorf("keys in %s: %w", m.Path, err)
+	}
 	if err := m.makeKeys(home, false); err != nil {
 		return fmt.Errorf("keys in %s: %w", m.Path, err)
+	}
+	return nil
+}
+
+func (m *maker) isHers(fd int, what string) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if int(st.Uid) != m.UID {
+		return fmt.Errorf("%s belongs to uid %d", what, st.Uid)
 	}
 	return nil
 }

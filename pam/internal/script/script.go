@@ -29,8 +29,9 @@ type Call struct {
 }
 
 const (
-	mostLines   = 20  // of output that reach the log
-	longestLine = 400 // bytes
+	mostLines   = 20       // of output that reach the log
+	longestLine = 400      // bytes
+	mostLeft    = 64 << 10 // what a pipe holds (pipe(7))
 	// margin is what is left of the time for saying so.
 	margin = 100 * time.Millisecond
 )
@@ -69,12 +70,12 @@ func Run(c Call, log func(string)) error {
 	said := make(chan struct{})
 	go func() {
 		defer close(said)
-		logLines(reader, log)
+		logLines(&output{reader, mostLeft}, log)
 	}()
 	err = cmd.Wait()
 	// A daemon that the script started may keep its output open: what it says
 	// from now on is nobody's.
-	_ = reader.SetReadDeadline(time.Now().Add(margin / 2))
+	_ = reader.SetReadDeadline(time.Now())
 	<-said
 	reader.Close()
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -84,6 +85,33 @@ func Run(c Call, log func(string)) error {
 		return fmt.Errorf("exec: %s: %w", c.Path, err)
 	}
 	return nil
+}
+
+// output is the pipe of what a program prints. After its deadline what is left in
+// it is read without waiting, so that nothing that the program itself said is lost.
+type output struct {
+	*os.File
+	left int // bytes that may be read after the deadline
+}
+
+func (o *output) Read(b []byte) (int, error) {
+	n, err := o.File.Read(b)
+	if !errors.Is(err, os.ErrDeadlineExceeded) || o.left <= 0 {
+		return n, err
+	}
+	conn, err := o.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if cerr := conn.Control(func(fd uintptr) { n, err = syscall.Read(int(fd), b) }); cerr != nil {
+		return 0, cerr
+	}
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	n = max(n, 0)
+	o.left -= n
+	return n, err
 }
 
 // logLines logs the first lines, cut where they are long.

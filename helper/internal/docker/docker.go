@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package transport has the ways in which berth-session gets a guest started
-// in the container.
-package transport
+// Package docker is the transport that has the engine start an exec for each
+// session: its guest calls back on the lifeline that berth-session listens on.
+package docker
 
 import (
 	"context"
@@ -31,40 +31,56 @@ type Opened struct {
 // ErrImpostor is something that is not container root at the lifeline's end.
 var ErrImpostor = errors.New("the lifeline was taken by somebody else")
 
-// Docker has the engine start one exec for the session and waits for its guest
-// to call. The guest is quicker than the engine's answer, so both are waited
-// for at once; the connections to the engine are closed when it has answered.
-func Docker(p policy.Policy, opened Opened) func(context.Context) (*lifeline.Conn, error) {
-	return func(ctx context.Context) (*lifeline.Conn, error) {
-		entered := make(chan error, 1)
-		go func() { entered <- enter(ctx, p, opened) }()
-		called := make(chan call, 1)
-		deadline := time.Now().Add(p.Engine.Timeout + p.Session.Timeout)
-		go func() {
-			line, err := guest(opened.Listener, deadline)
-			called <- call{line, err}
-		}()
-		select {
-		case c := <-called:
-			return c.line, c.err
-		case err := <-entered:
-			if err != nil {
-				return nil, err // and whoever calls now calls in vain: we end
-			}
+// Transport has the engine start one exec for the session and waits for its
+// guest to call and to have become the user.
+func Transport(p policy.Policy, opened Opened) func(context.Context, []byte) (*lifeline.Conn, error) {
+	return func(ctx context.Context, identity []byte) (*lifeline.Conn, error) {
+		line, err := call(ctx, p, opened)
+		if err != nil {
+			return nil, err
 		}
-		select {
-		case c := <-called:
-			return c.line, c.err
-		case <-time.After(p.Session.Timeout):
-			return nil, fmt.Errorf("waiting for the guest: %w", os.ErrDeadlineExceeded)
+		if err = line.SetDeadline(time.Now().Add(p.Session.Timeout)); err == nil {
+			_, err = line.Ask(lifeline.Identity, identity, lifeline.Ready)
 		}
+		if err != nil {
+			line.Close()
+			return nil, err
+		}
+		return line, nil
 	}
 }
 
-// call is what came of waiting for the guest.
-type call struct {
+// answer is what came of waiting for the guest.
+type answer struct {
 	line *lifeline.Conn
 	err  error
+}
+
+// call waits for the engine and the guest at once: the guest is the quicker one.
+// The connections to the engine are closed when it has answered.
+func call(ctx context.Context, p policy.Policy, opened Opened) (*lifeline.Conn, error) {
+	entered := make(chan error, 1)
+	go func() { entered <- enter(ctx, p, opened) }()
+	called := make(chan answer, 1)
+	deadline := time.Now().Add(p.Engine.Timeout + p.Session.Timeout)
+	go func() {
+		line, err := guest(opened.Listener, deadline)
+		called <- answer{line, err}
+	}()
+	select {
+	case a := <-called:
+		return a.line, a.err
+	case err := <-entered:
+		if err != nil {
+			return nil, err // and whoever calls now calls in vain: we end
+		}
+	}
+	select {
+	case a := <-called:
+		return a.line, a.err
+	case <-time.After(p.Session.Timeout):
+		return nil, fmt.Errorf("waiting for the guest: %w", os.ErrDeadlineExceeded)
+	}
 }
 
 // enter asks the engine for the one thing that it is asked for.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package login
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"os"
 	"strings"
 
-	"berth/helper/internal/engine"
+	"berth/helper/internal/fault"
 	"berth/helper/internal/identity"
 	"berth/helper/internal/lifeline"
 	"berth/helper/internal/policy"
@@ -22,11 +22,6 @@ import (
 // exitFailure is the status of everything that berth itself refuses or cannot
 // do. ssh(1) uses it for its own failures too.
 const exitFailure = 255
-
-var (
-	errNotSetgid = errors.New("berth-session is not setgid to the engine's group")
-	errNoEngine  = errors.New("no connection to the engine")
-)
 
 // denied is a refusal whose words are meant for the user.
 type denied struct{ error }
@@ -54,7 +49,7 @@ func report(user io.Writer, log *slog.Logger, id string, ending lifeline.Ending,
 func explain(err error) (int, string) {
 	const retry = "; try again in a moment"
 	var no *denied
-	var refused *session.Refused
+	var refused *lifeline.Refused
 	var problems *policy.Problems
 	switch {
 	case errors.As(err, &no):
@@ -68,16 +63,18 @@ func explain(err error) (int, string) {
 		return exitFailure, "your account is not known on this host"
 	case errors.As(err, &problems):
 		return exitFailure, "this gateway is misconfigured; nobody can log in until its administrator has mended it"
-	case errors.Is(err, engine.ErrNoContainer):
+	case errors.Is(err, fault.ErrNoContainer):
 		return exitFailure, "there is no container to log in to; please tell the administrator"
-	case errors.Is(err, engine.ErrPaused):
+	case errors.Is(err, fault.ErrPaused):
 		return exitFailure, "the container is paused" + retry
-	case errors.Is(err, engine.ErrNotRunning):
+	case errors.Is(err, fault.ErrNotRunning):
 		return exitFailure, "the container is not running" + retry
-	case errors.Is(err, engine.ErrNoGuest):
+	case errors.Is(err, fault.ErrNoGuest):
 		return exitFailure, "the container lacks berth's own program; please tell the administrator"
-	case errors.Is(err, errNoEngine), errors.Is(err, engine.ErrUnreachable):
+	case errors.Is(err, fault.ErrUnreachable):
 		return exitFailure, "the container engine does not answer" + retry
+	case errors.Is(err, fault.ErrNotServed):
+		return exitFailure, "the container does not serve sessions" + retry
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return exitFailure, "the container does not answer" + retry
 	case errors.Is(err, session.ErrLost):

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package identity
-
-// os/user knows no shell, and we want one buffer rule for both calls; so the
-// two reentrant calls of getpwnam(3) and getgrnam(3) are made here.
+// Package nss asks the name service of the C library (files, LDAP, SSSD,
+// systemd-userdb). os/user knows no shell, and we want one buffer rule for both
+// calls; so the two reentrant calls of getpwnam(3) and getgrnam(3) are made here.
+package nss
 
 /*
 #include <errno.h>
@@ -18,6 +18,8 @@ import (
 	"fmt"
 	"syscall"
 	"unsafe"
+
+	"berth/helper/internal/identity"
 )
 
 // A directory server may send long entries; past this it sends nonsense.
@@ -38,8 +40,12 @@ func grow(call func(buf *C.char, size C.size_t) C.int) syscall.Errno {
 	}
 }
 
-func lookup(uid uint32) (Account, error) {
-	account := Account{UID: uid}
+// Directory is the C library's.
+type Directory struct{}
+
+// Account looks up uid.
+func (Directory) Account(uid uint32) (identity.Account, error) {
+	account := identity.Account{UID: uid}
 	found := false
 	errno := grow(func(buf *C.char, size C.size_t) C.int {
 		var entry C.struct_passwd
@@ -58,14 +64,13 @@ func lookup(uid uint32) (Account, error) {
 		return account, nil
 	}
 	if errno != 0 {
-		return account, fmt.Errorf("getpwuid %d: %w: %w", uid, ErrUnknown, errno)
+		return account, fmt.Errorf("getpwuid %d: %w: %w", uid, identity.ErrUnknown, errno)
 	}
-	return account, fmt.Errorf("getpwuid %d: %w", uid, ErrUnknown)
+	return account, fmt.Errorf("getpwuid %d: %w", uid, identity.ErrUnknown)
 }
 
-// groupName returns "" for a group without a name: it has its number then, in
-// the container as on the host.
-func groupName(gid uint32) string {
+// GroupName returns "" for a group without a name.
+func (Directory) GroupName(gid uint32) string {
 	name := ""
 	grow(func(buf *C.char, size C.size_t) C.int {
 		var entry C.struct_group

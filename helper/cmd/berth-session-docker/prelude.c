@@ -6,7 +6,7 @@
 // socket), then the group is given up for good, and only then does anything
 // read a byte that somebody chose. The paths are constants.
 //
-// ORDER MATTERS. Guarded by TestPreludeGivesTheGroupUp (prelude_test.go).
+// ORDER MATTERS. Guarded by TestSessionHoldsNoPrivilege (sshd/e2e).
 
 #define _GNU_SOURCE
 #include "prelude.h"
@@ -14,11 +14,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <link.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,7 +27,7 @@
 
 struct berth_prelude berth_prelude = { .engine = { -1, -1 }, .lifeline = -1 };
 
-static void refuse(const char *why)
+__attribute__((noreturn)) static void refuse(const char *why)
 {
 	static const char head[] = "berth: ";
 	static const char tail[] = "; nobody was let in\n";
@@ -39,28 +36,6 @@ static void refuse(const char *why)
 	n = write(2, tail, sizeof tail - 1);
 	(void)n;
 	_exit(255);
-}
-
-/* The Go runtime takes GODEBUG, GOMEMLIMIT, GOGC and their like from its
- * caller, in a setgid program too (runtime/security_unix.go clears GOTRACEBACK
- * alone). Entries are overwritten, not removed: the runtime finds the auxiliary
- * vector by counting them. */
-static void forget_go(void)
-{
-	static char none[] = "_=";
-	for (char **e = environ; e && *e; e++)
-		if (!strncmp(*e, "GO", 2) || !strncmp(*e, "CGO_", 4))
-			*e = none;
-}
-
-static void keep_limits(void)
-{
-	struct rlimit none = { 0, 0 };
-	for (int i = 0; i < BERTH_LIMITS; i++)
-		if (getrlimit((__rlimit_resource_t)i, &berth_prelude.limits[i]) != 0)
-			berth_prelude.limits[i].rlim_cur = berth_prelude.limits[i].rlim_max = RLIM_INFINITY;
-	/* What this process holds belongs in no core file. */
-	setrlimit(RLIMIT_CORE, &none);
 }
 
 static int engine_connect(void)
@@ -96,9 +71,9 @@ static int lifeline_bind(void)
 	unlink(addr.sun_path);
 	/* 0666: container root has no capability to override a mode with. The
 	 * directory keeps everybody else away. */
-	umask(0111);
+	mode_t mask = umask(0111);
 	int failed = bind(fd, (struct sockaddr *)&addr, sizeof addr), saved = errno;
-	umask(berth_prelude.umask);
+	umask(mask);
 	if (failed) {
 		close(fd);
 		errno = saved;
@@ -122,17 +97,13 @@ static void give_up_group(void)
 
 __attribute__((constructor)) static void prelude(void)
 {
+	if (getuid() != geteuid())
+		refuse("this program must not be setuid");
+	prctl(PR_SET_DUMPABLE, 0);
+	close_range(3, ~0U, 0);
 	berth_prelude.group = getegid();
 	/* Root is refused later, with words; it needs no group's help. */
 	berth_prelude.privileged = berth_prelude.group != getgid() && getuid() != 0;
-	berth_prelude.umask = umask(077);
-	umask(berth_prelude.umask);
-	if (getuid() != geteuid())
-		refuse("berth-session must not be setuid");
-	prctl(PR_SET_DUMPABLE, 0);
-	close_range(3, ~0U, 0);
-	forget_go();
-	keep_limits();
 	if (!berth_prelude.privileged)
 		return;
 	for (int i = 0; i < 2; i++)
@@ -152,41 +123,4 @@ __attribute__((constructor)) static void prelude(void)
 		close(berth_prelude.lifeline);
 		berth_prelude.lifeline = -1;
 	}
-}
-
-/* sshd reports an exit-signal only for a forced command that died by one
- * (session.c, session_exit_message). The Go runtime's handlers are bypassed. */
-void berth_die(int sig)
-{
-	struct sigaction standard = { .sa_handler = SIG_DFL };
-	sigset_t set;
-	sigaction(sig, &standard, NULL);
-	sigemptyset(&set);
-	sigaddset(&set, sig);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
-	/* To this thread: one that dumps core is not delivered before kill(2) returns. */
-	raise(sig);
-	/* Stopped by default, or ignored by the kernel: end as a shell would. */
-	_exit(128 + sig);
-}
-
-static int slim_object(struct dl_phdr_info *info, size_t size, void *data)
-{
-	(void)size, (void)data;
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *h = &info->dlpi_phdr[i];
-		if (h->p_type == PT_LOAD && !(h->p_flags & PF_W)) {
-			uintptr_t from = (info->dlpi_addr + h->p_vaddr) & ~(uintptr_t)4095;
-			madvise((void *)from, info->dlpi_addr + h->p_vaddr + h->p_memsz - from, MADV_DONTNEED);
-		}
-	}
-	return 1; /* the first object is the program itself */
-}
-
-/* A session waits for hours with what it took to start it: an HTTP client, a
- * TOML decoder. Their pages are clean and the file's; what is needed again comes
- * back from the page cache. */
-int berth_slim(void)
-{
-	return dl_iterate_phdr(slim_object, NULL);
 }

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package process is what berth-session knows of, and does to, its own process.
+package process
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// limits is RLIM_NLIMITS of Linux.
+const limits = 16
+
+// Limit is a resource limit, its resource's number as setrlimit(2) takes it.
+type Limit struct {
+	Resource   int
+	Soft, Hard uint64
+}
+
+// Caller is what the process that started this one left to it.
+type Caller struct {
+	Umask  uint32
+	Limits []Limit
+}
+
+// Start makes the process safe to read in, and returns what its caller left. It
+// is the first thing that main does.
+func Start() (Caller, error) {
+	// Whatever fs.suid_dumpable says: nobody reaches into it by ptrace(2), and
+	// what it holds belongs in no core file.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return Caller{}, fmt.Errorf("undumpable: %w", err)
+	}
+	// What the caller left open is nobody's after us.
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return Caller{}, fmt.Errorf("close_range: %w", err)
+	}
+	mask := unix.Umask(0o077)
+	unix.Umask(mask)
+	caller := Caller{Umask: uint32(mask)}
+	for i := range limits {
+		var l unix.Rlimit
+		if unix.Getrlimit(i, &l) != nil {
+			continue
+		}
+		if i == unix.RLIMIT_NOFILE {
+			l.Cur = noFile() // the runtime has raised it
+		}
+		caller.Limits = append(caller.Limits, Limit{Resource: i, Soft: l.Cur, Hard: l.Max})
+	}
+	return caller, nil
+}
+
+// GiveWay makes this process the program at path, with the arguments and the
+// environment that it was itself started with. It returns only when it fails.
+func GiveWay(path string) error {
+	return unix.Exec(path, append([]string{path}, os.Args[1:]...), os.Environ())
+}
+
+// DieBy ends this process by the signal that ended the user's program: sshd
+// makes an exit-signal only of that (session.c, session_exit_message). It does
+// not return.
+func DieBy(sig int) {
+	runtime.LockOSThread()
+	// Past the Go runtime's handlers: struct sigaction of zeros is SIG_DFL.
+	var standard [4]uint64
+	var none uint64
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&standard)), 0, 8, 0, 0)
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
+	// To this thread: one that dumps core is not delivered before kill(2) returns.
+	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), unix.Signal(sig))
+	// Stopped by default, or ignored by the kernel: end as a shell would.
+	os.Exit(128 + sig)
+}
+
+// Slim gives back the memory that only the start of a session needs. A session
+// waits for hours with what it took to start it: a TOML decoder, an HTTP client.
+// Their pages are clean and the file's; what is needed again comes back from the
+// page cache.
+func Slim() {
+	debug.SetGCPercent(20) // from here on small rather than fast
+	debug.FreeOSMemory()
+	self, err := os.Executable()
+	if err != nil {
+		return
+	}
+	maps, err := os.Open("/proc/self/maps")
+	if err != nil {
+		return
+	}
+	defer maps.Close()
+	for lines := bufio.NewScanner(maps); lines.Scan(); {
+		var from, to uintptr
+		var mode string
+		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &mode); err == nil && strings.HasPrefix(mode, "r") && mode[1] == '-' &&
+			strings.HasSuffix(lines.Text(), " "+self) {
+			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
+		}
+	}
+}

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Process: berth-enter serve. As: container root.
+
+package serve
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"berth/helper/internal/rules"
+	"berth/helper/internal/tree"
+
+	"golang.org/x/sys/unix"
+)
+
+// keeper is the container's main process.
+type keeper struct {
+	listener int
+	given    *rules.Rules // with the listener; nil: those of the directory of names
+	server   int          // pid; 0: none runs
+	known    map[int]bool // supervisors
+	reports  chan string  // what the server says; closed with its end
+	started  time.Time
+	restart  <-chan time.Time
+	sweep    <-chan time.Time
+}
+
+// restartPause is between two starts of a server that dies at once.
+const restartPause = 200 * time.Millisecond
+
+// sweepPause is between two looks at a dead supervisor's processes.
+const sweepPause = 200 * time.Millisecond
+
+// Keep serves until it is told to end (SIGTERM). With SIGHUP it becomes the
+// program that is now installed, and starts a new server with the rules of now;
+// the sessions do not notice.
+func Keep() error {
+	// The socket's directory is mounted below this one.
+	if err := os.Chmod(privateDir, 0o700); err != nil {
+		return err
+	}
+	fd, err := Listen(serveDir)
+	if err != nil {
+		return err
+	}
+	return (&keeper{listener: fd, known: map[int]bool{}}).run()
+}
+
+// Resume is Keep in a program that has replaced another by SIGHUP: state is what
+// that wrote.
+func Resume(state string) error {
+	k := &keeper{known: map[int]bool{}}
+	for i, word := range strings.Split(state, ",") {
+		n, err := strconv.Atoi(word)
+		switch {
+		case err != nil:
+			return fmt.Errorf("state: %w", err)
+		case i == 0:
+			k.listener = n
+		default:
+			k.known[n] = true
+		}
+	}
+	unix.CloseOnExec(k.listener)
+	k.prune()
+	return k.run()
+}
+
+func (k *keeper) run() error {
+	debug.SetGCPercent(thrifty)
+	// What a dead server or supervisor leaves becomes our child, not init's.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("subreaper: %w", err)
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	died := make(chan os.Signal, 1)
+	signal.Notify(died, unix.SIGCHLD)
+	k.serve()
+	for {
+		select {
+		case sig := <-signals:
+			if sig != unix.SIGHUP {
+				return nil // and the container ends
+			}
+			if k.given != nil {
+				continue
+			}
+			if err := k.replace(); err != nil {
+				logf("the new program does not start: %v", err)
+			}
+		case line, more := <-k.reports:
+			if !more {
+				k.reports = nil
+				continue
+			}
+			k.hear(line)
+		case <-died:
+			k.reap()
+		case <-k.restart:
+			k.restart = nil
+			k.serve()
+		case <-k.sweep:
+			k.sweep = nil
+			k.clear()
+		}
+	}
+}
+
+// rules returns those of now; an adopted container's stay what they were.
+func (k *keeper) rules() (rules.Rules, error) {
+	if k.given != nil {
+		return *k.given, nil
+	}
+	return rules.Load(filepath.Join(namesDir, rules.File))
+}
+
+// serve starts a server.
+func (k *keeper) serve() {
+	k.started = time.Now()
+	k.restart = time.After(restartPause) // if this fails
+	r, err := k.rules()
+	if err != nil {
+		logf("nobody is served: %v; run `berth up`", err)
+		k.restart = time.After(10 * restartPause)
+		return
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		logf("pipe: %v", err)
+		return
+	}
+	defer write.Close()
+	pid, err := spawn(append([]string{"server"}, r.Words()...), []int{-1, -1, 2, k.listener, int(write.Fd())}, nil)
+	if err != nil {
+		read.Close()
+		logf("the server does not start: %v", err)
+		return
+	}
+	k.server, k.restart = pid, nil
+	reports := make(chan string, 64)
+	k.reports = reports
+	go func() {
+		defer read.Close()
+		defer close(reports)
+		for lines := bufio.NewScanner(read); lines.Scan(); {
+			reports <- lines.Text()
+		}
+	}()
+}
+
+// hear takes a report of the server's.
+func (k *keeper) hear(line string) {
+	if len(line) < 2 {
+		return
+	}
+	pid, err := strconv.Atoi(line[1:])
+	if err != nil {
+		return
+	}
+	switch line[0] {
+	case '+':
+		k.known[pid] = true
+	case '-', '!':
+		delete(k.known, pid)
+		if line[0] == '!' {
+			k.clear()
+		}
+	}
+}
+
+// hearAll takes what a server that has ended still had to say.
+func (k *keeper) hearAll() {
+	if k.reports == nil {
+		return // heard already
+	}
+	for line := range k.reports {
+		k.hear(line)
+	}
+	k.reports = nil
+}
+
+// reap waits for children that have ended.
+func (k *keeper) reap() {
+	collect(func(pid int, status unix.WaitStatus) {
+		switch {
+		case pid == k.server:
+			k.lost(status)
+		case k.known[pid]:
+			delete(k.known, pid)
+			if !status.Exited() {
+				k.clear()
+			}
+		}
+	})
+}
+
+// lost deals with the server's death: what it had to say is heard to the end,
+// its sessions are ours now, and the next one starts.
+func (k *keeper) lost(status unix.WaitStatus) {
+	logf("the server ended (status %d, signal %d); the sessions go on", status.ExitStatus(), max(0, int(status.Signal())))
+	k.server = 0
+	k.hearAll()
+	k.prune()
+	k.clear()
+	if time.Since(k.started) < restartPause {
+		k.restart = time.After(restartPause)
+		return
+	}
+	k.serve()
+}
+
+// prune, with no server running, forgets supervisors that are not our children:
+// their numbers may be others' one day.
+func (k *keeper) prune() {
+	children := tree.Children(tree.Proc(), os.Getpid())
+	for pid := range k.known {
+		if !slices.Contains(children, pid) {
+			delete(k.known, pid)
+		}
+	}
+}
+
+// clear ends what dead supervisors left. A child that is neither the server nor
+// a supervisor came to us when its parents died.
+func (k *keeper) clear() {
+	left := map[int][]string{} // uid: pids
+	for _, pid := range tree.Children(tree.Proc(), os.Getpid()) {
+		if pid == k.server || k.known[pid] || !tree.Alive(tree.Proc(), pid) {
+			continue
+		}
+		if uid, err := userOf(pid); err == nil && uid != 0 {
+			left[uid] = append(left[uid], strconv.Itoa(pid))
+		}
+	}
+	for uid, pids := range left {
+		// We have no right to signal a user's process; she has.
+		pid, err := spawn(append([]string{"end"}, pids...), []int{-1, -1, -1},
+			&syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}})
+		if err != nil {
+			logf("uid %d: ending %v: %v", uid, pids, err)
+			continue
+		}
+		// Meanwhile we wait for nothing else, so that the numbers stay theirs.
+		for {
+			if _, err := unix.Wait4(pid, nil, 0, nil); !errors.Is(err, unix.EINTR) {
+				break
+			}
+		}
+	}
+	if len(left) > 0 {
+		k.sweep = time.After(sweepPause)
+	}
+}
+
+// userOf is the real uid in /proc/PID/status (proc(5)).
+func userOf(pid int) (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), "\nUid:")
+	fields := strings.Fields(rest)
+	if len(fields) == 0 {
+		return 0, errors.New("no Uid")
+	}
+	return strconv.Atoi(fields[0])
+}
+
+// replace makes this process the program that is installed now, keeps the
+// listener and the sessions, and has a new server started.
+func (k *keeper) replace() error {
+	if k.server != 0 {
+		if err := unix.Kill(k.server, unix.SIGTERM); err == nil {
+			var status unix.WaitStatus
+			for {
+				if _, err := unix.Wait4(k.server, &status, 0, nil); !errors.Is(err, unix.EINTR) {
+					break
+				}
+			}
+		}
+		k.server = 0
+		k.hearAll()
+	}
+	state := []string{strconv.Itoa(k.listener)}
+	for pid := range k.known {
+		state = append(state, strconv.Itoa(pid))
+	}
+	if _, err := unix.FcntlInt(uintptr(k.listener), unix.F_SETFD, 0); err != nil {
+		return fmt.Errorf("listener: %w", err)
+	}
+	err := syscall.Exec(os.Args[0], []string{os.Args[0], "serve", strings.Join(state, ",")}, os.Environ())
+	unix.CloseOnExec(k.listener)
+	k.serve()
+	return err
+}

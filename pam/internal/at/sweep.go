@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package at
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Remove removes name in dir if it is no directory.
+func Remove(dir int, name string) error { return unix.Unlinkat(dir, name, 0) }
+
+// RemoveAll removes name in dir and all below it, following nothing. In a
+// directory that is a user's it enters hers alone: she can move in what is
+// another's, and what she may not remove there, root shall not for her.
+func RemoveAll(dir int, name string) error { return removeAll(dir, name, 0) }
+
+func removeAll(dir int, name string, owner uint32) error {
+	if err := Remove(dir, name); err == nil || !errors.Is(err, unix.EISDIR) {
+		return err
+	}
+	fd, err := Open(dir, name, unix.O_RDONLY|unix.O_DIRECTORY, 0, false)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if owner != 0 && st.Uid != owner {
+		return fmt.Errorf("%s belongs to uid %d, and lies in a directory of uid %d", name, st.Uid, owner)
+	}
+	names, err := List(fd)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if err := removeAll(fd, n, st.Uid); err != nil {
+			return err
+		}
+	}
+	return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+}
+
+// Locks on files and directories say that their maker lives (flock(2)). NFS has
+// none for directories: there, age decides.
+const abandoned = 2 * time.Hour
+
+// Lock locks fd for as long as the process lives. It reports false where
+// somebody else has the lock.
+func Lock(fd int) bool {
+	return !errors.Is(unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// mostSwept is how much is removed at a time: a login waits, and a user can
+// make any number of names.
+const mostSwept = 100
+
+// Sweep removes, by remove, the entries of dir whose names begin with prefix and
+// whose maker is gone.
+func Sweep(dir int, prefix string, remove func(dir int, name string) error) {
+	for _, name := range begins(dir, prefix) {
+		fd, err := Open(dir, name, unix.O_RDONLY|unix.O_NONBLOCK, 0, false)
+		if err != nil {
+			continue
+		}
+		if left(fd) {
+			_ = remove(dir, name)
+		}
+		unix.Close(fd)
+	}
+}
+
+// begins returns the first names in dir that begin with prefix.
+func begins(dir int, prefix string) (found []string) {
+	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	file := os.NewFile(uintptr(fd), "directory")
+	defer file.Close()
+	for {
+		names, err := file.Readdirnames(1000)
+		for _, name := range names {
+			if len(name) > len(prefix) && name[:len(prefix)] == prefix {
+				if found = append(found, name); len(found) == mostSwept {
+					return found
+				}
+			}
+		}
+		if err != nil {
+			return found
+		}
+	}
+}
+
+func left(fd int) bool {
+	err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil || errors.Is(err, unix.EWOULDBLOCK) {
+		return err == nil
+	}
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && time.Since(time.Unix(st.Mtim.Unix())) > abandoned
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// The columns, in the order in which they are measured and printed.
+const (
+	plain = iota
+	direct
+	docker
+	cli
+	columns
+)
+
+// A column is one way to run a command on the host.
+type column struct {
+	ctx     context.Context
+	name    string
+	started string   // what its parent's arguments look like: a regular expression
+	args    []string // of ssh, before the command
+}
+
+func (c column) command(options ...string) *exec.Cmd {
+	// Options may stand behind the host.
+	return exec.CommandContext(c.ctx, "ssh", append(slices.Clone(c.args), options...)...)
+}
+
+// proven fails when a command of the column is not started by what should
+// start it: `auto` would use the other transport as well, and say nothing.
+func (c column) proven() error {
+	out, err := c.command(`cat /proc/$PPID/cmdline 2>/dev/null; true`).Output() // the engine's have none
+	if err != nil {
+		return fmt.Errorf("%s does not work: %w: %s", c.name, err, words(err))
+	}
+	if !regexp.MustCompile(c.started).Match(bytes.ReplaceAll(out, []byte{0}, []byte{' '})) {
+		return fmt.Errorf("%s is something else: its commands are started by %q", c.name, out)
+	}
+	return nil
+}
+
+func words(err error) []byte {
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return exit.Stderr
+	}
+	return nil
+}
+
+// share opens one connection for each column, for its commands to share.
+func (b *bench) share() (closeAll func(), err error) {
+	closeAll = func() {
+		for _, c := range b.shared {
+			_ = exec.Command("ssh", append([]string{"-O", "exit"}, c.args...)...).Run()
+		}
+	}
+	for i, c := range b.direct {
+		c.args = append([]string{"-o", "ControlPath=" + filepath.Join(b.lab, fmt.Sprintf("mux%d", i))}, c.args...)
+		if err := c.command("-M", "-N", "-f").Run(); err != nil {
+			return closeAll, fmt.Errorf("%s: master: %w", c.name, err)
+		}
+		b.shared = append(b.shared, c)
+	}
+	return closeAll, nil
+}
+
+// session is a command that runs on: it has said "up", and ends with its input.
+type session struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// open starts a session that copies its input to its output. With ssh's options
+// -tt its terminal is raw.
+func (c column) open(options ...string) (*session, error) {
+	command := "echo up; exec cat"
+	if slices.Contains(options, "-tt") {
+		command = "stty raw -echo; " + command
+	}
+	s := &session{cmd: c.command(append(options, command)...)}
+	var err error
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.out = bufio.NewReader(out)
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	if line, err := s.out.ReadString('\n'); strings.TrimSpace(line) != "up" {
+		s.close()
+		return nil, fmt.Errorf("%s: a session says %q: %w", c.name, line, err)
+	}
+	return s, nil
+}
+
+// close ends the session. One with a terminal sees no end of its input: its
+// client is killed.
+func (s *session) close() {
+	s.in.Close()
+	if slices.Contains(s.cmd.Args, "-tt") {
+		_ = s.cmd.Process.Kill()
+	}
+	_ = s.cmd.Wait()
+}
+
+// crowd opens n sessions and returns what ends them.
+func (c column) crowd(n int) (closeAll func(), err error) {
+	const atOnce = 8
+	var mu sync.Mutex
+	var all []*session
+	var errs []error
+	var doing sync.WaitGroup
+	turns := make(chan struct{}, atOnce)
+	for range n {
+		turns <- struct{}{}
+		doing.Go(func() {
+			s, err := c.open()
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+			} else {
+				all = append(all, s)
+			}
+			<-turns
+		})
+	}
+	doing.Wait()
+	return func() {
+		for _, s := range all {
+			s.in.Close() // together, not one by one
+		}
+		for _, s := range all {
+			s.close()
+		}
+	}, errors.Join(errs...)
+}

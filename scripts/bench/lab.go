@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// config is what the lab has that a default installation has not: room for 200
+// sessions of one user. The default transport serves both of berth's columns.
+const config = `transport = "auto"
+[session]
+limit = 1000
+`
+
+// raise raises a lab and returns its directory and what clears it.
+func raise(ctx context.Context) (string, func(), error) {
+	file, err := os.CreateTemp("", "berth-bench-*.toml")
+	if err != nil {
+		return "", nil, err
+	}
+	defer os.Remove(file.Name())
+	if _, err := file.WriteString(config); err != nil {
+		return "", nil, err
+	}
+	file.Close()
+	cmd := exec.CommandContext(ctx, "scripts/lab", "up", "--config", file.Name(), "--owner", fmt.Sprint(os.Getpid()))
+	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), "BERTH_LAB_TRANSPORT=")
+	out, err := cmd.Output()
+	if err != nil {
+		return "", nil, fmt.Errorf("lab up: %w", err)
+	}
+	lab := strings.TrimSpace(string(out))
+	return lab, func() {
+		if out, err := exec.Command("scripts/lab", "down", "--lab", lab).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: lab down: %v: %s", err, out)
+		}
+	}, nil
+}
+
+// prepare gives the lab's sshd two more ports, each with a ForceCommand of its
+// own (the exec transport's program; the seed's script), and an account without
+// berth, and returns the columns.
+func prepare(ctx context.Context, lab string) ([]column, error) {
+	keys, err := filepath.Glob(filepath.Join(lab, "keys", "*.pub"))
+	if err != nil || len(keys) == 0 {
+		return nil, fmt.Errorf("no public keys in %s/keys (%v)", lab, err)
+	}
+	container, err := os.ReadFile(filepath.Join(lab, "container"))
+	if err != nil {
+		return nil, fmt.Errorf("the lab's container: %w", err)
+	}
+	var ports [2]int
+	for i := range ports {
+		if ports[i], err = freePort(); err != nil {
+			return nil, err
+		}
+	}
+	// The first value that sshd finds counts: of the group's block only the
+	// ForceCommand is overridden.
+	const script = `set -e
+lab=$1 container=$2 docker=$3 cli=$4
+useradd -m -s /bin/bash -G "$(stat -L -c %G /etc/berth/engine.sock)" bencher
+echo bencher:berth | chpasswd
+install -d -o bencher -g bencher -m 700 /home/bencher/.ssh
+cat "$lab"/keys/*.pub >/home/bencher/.ssh/authorized_keys
+chown bencher:bencher /home/bencher/.ssh/authorized_keys
+cat >/etc/berth/execdocker.sh <<EOS
+#!/bin/sh
+[ -t 0 ] && t=t
+exec docker exec -i\$t -u "\$(id -u)" -w / $container /bin/bash -c "\$SSH_ORIGINAL_COMMAND"
+EOS
+chmod 755 /etc/berth/execdocker.sh
+cat >/etc/ssh/sshd_config.d/20-bench.conf <<EOS
+Port $docker
+Port $cli
+Match LocalPort $docker
+	ForceCommand /usr/libexec/berth/berth-session-docker
+Match LocalPort $cli
+	ForceCommand /etc/berth/execdocker.sh
+Match all
+EOS
+/usr/sbin/sshd -t
+kill -HUP "$(cat "$lab/sshd.pid")"
+`
+	cmd := exec.CommandContext(ctx, "scripts/lab", "exec", "--lab", lab, "--", "sh", "-c", script, "sh",
+		lab, strings.TrimSpace(string(container)), fmt.Sprint(ports[0]), fmt.Sprint(ports[1]))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("preparing the lab: %w: %s", err, out)
+	}
+	for _, port := range ports {
+		if err := listening(ctx, port); err != nil {
+			return nil, err
+		}
+	}
+	base := []string{"-F", filepath.Join(lab, "ssh_config"), "-o", "HostKeyAlias=lab", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+		// Clients of 9.5 and later send keys in a rhythm of 20 ms.
+		"-o", "IgnoreUnknown=ObscureKeystrokeTiming", "-o", "ObscureKeystrokeTiming=no"}
+	with := func(name, started string, more ...string) column {
+		return column{ctx: ctx, name: name, started: started, args: append(base[:len(base):len(base)], append(more, "alice")...)}
+	}
+	bencher := []string{"-o", "User=bencher"}
+	columns := []column{
+		with("plain", `^sshd: bencher`, bencher...),
+		with("direct", `/berth-enter session - `, "-o", "User=alice"),
+		with("docker", `/berth-enter session [0-9]`, "-o", fmt.Sprintf("Port=%d", ports[0])),
+		with("CLI", `^$`, append(bencher, "-o", fmt.Sprintf("Port=%d", ports[1]))...),
+	}
+	for _, c := range columns {
+		if err := c.proven(); err != nil {
+			return nil, err
+		}
+	}
+	return columns, nil
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+func listening(ctx context.Context, port int) error {
+	for range 500 {
+		if c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return c.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("sshd does not listen on %d", port)
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+func once(c column) (float64, error) { return millis(c.command("true")) }
+
+// logins is a connection, a login and a command.
+func (b *bench) logins() error {
+	v, err := interleaved(b.direct, b.few(31, 2), once)
+	if err != nil {
+		return err
+	}
+	b.add("login, ssh host true, ms", v, ratio("<=", 1.05))
+	return nil
+}
+
+// commands are on connections that are there already.
+func (b *bench) commands() error {
+	v, err := interleaved(b.shared, b.few(41, 2), once)
+	if err != nil {
+		return err
+	}
+	b.add("multiplexed command, ms", v, ratio("<=", 1.5))
+	return nil
+}
+
+// echo is from a key to the echo of a program in raw mode, as an editor's or a
+// shell's, with a pause between two in which every process falls asleep.
+func (b *bench) echo() error {
+	const block, pause = 25, 2 * time.Millisecond
+	var open []*session
+	defer func() {
+		for _, s := range open {
+			s.close()
+		}
+	}()
+	for _, c := range b.shared {
+		s, err := c.open("-tt")
+		if err != nil {
+			return err
+		}
+		open = append(open, s)
+	}
+	took := make([][]float64, len(open))
+	for range b.few(80, 2) {
+		for i, s := range open {
+			for range block {
+				time.Sleep(pause)
+				start := time.Now()
+				if _, err := s.in.Write([]byte{'k'}); err != nil {
+					return fmt.Errorf("key: %w", err)
+				}
+				if key, err := s.out.ReadByte(); err != nil || key != 'k' {
+					return fmt.Errorf("echo: %q, %w", key, err)
+				}
+				took[i] = append(took[i], since(start))
+			}
+		}
+	}
+	for _, q := range []struct {
+		name string
+		part float64
+	}{{"p50", 0.5}, {"p99", 0.99}} {
+		v := make([]float64, len(took))
+		for i := range took {
+			v[i] = quantile(took[i], q.part)
+		}
+		b.add("key to echo, "+q.name+", ms", v, ratio("<=", 1.2))
+	}
+	return nil
+}
