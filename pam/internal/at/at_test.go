@@ -72,6 +72,35 @@ func TestSweepUnderALease(t *testing.T) {
 	Sweep(fd, "prefix.", Remove)
 }
 
+// Somebody's file under a name of ours is neither opened nor removed.
+func TestSweepOpensNoOthersFile(t *testing.T) {
+	dir, fd := tree(t)
+	victim := filepath.Join(dir, "victim")
+	for _, name := range []string{victim, filepath.Join(dir, "prefix.left")} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Link(victim, filepath.Join(dir, "prefix.planted")); err != nil {
+		t.Fatal(err)
+	}
+	watch, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(watch)
+	if _, err := unix.InotifyAddWatch(watch, victim, unix.IN_OPEN); err != nil {
+		t.Fatal(err)
+	}
+	Sweep(fd, "prefix.", Remove)
+	if _, err := unix.Read(watch, make([]byte, 4096)); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("it was opened: %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "prefix.left")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was left is still there: %v", err)
+	}
+}
+
 // However many names are planted, a login removes some and goes on.
 func TestSweepIsBounded(t *testing.T) {
 	dir, fd := tree(t)

@@ -65,7 +65,7 @@ const mostSwept = 100
 // whose maker is gone.
 func Sweep(dir int, prefix string, remove func(dir int, name string) error) {
 	for _, name := range begins(dir, prefix) {
-		fd, err := Open(dir, name, unix.O_RDONLY|unix.O_NONBLOCK, 0, false)
+		fd, err := openMade(dir, name)
 		if err != nil {
 			continue
 		}
@@ -74,6 +74,29 @@ func Sweep(dir int, prefix string, remove func(dir int, name string) error) {
 		}
 		unix.Close(fd)
 	}
+}
+
+// openMade opens what a maker may have made. In its place a user may plant
+// another name of somebody's file, which is not even opened: it would be seen,
+// and locked, by us. A maker's file has one name.
+func openMade(dir int, name string) (int, error) {
+	path, err := Open(dir, name, unix.O_PATH, 0, false)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(path)
+	var st unix.Stat_t
+	if err := unix.Fstat(path, &st); err != nil {
+		return -1, os.NewSyscallError("fstat", err)
+	}
+	switch {
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+		return unix.Openat(path, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	case st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1:
+		// The very file that was looked at; where there is no /proc it stays.
+		return unix.Open(fmt.Sprintf("/proc/self/fd/%d", path), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	}
+	return -1, fmt.Errorf("%s is neither directory nor a file with one name", name)
 }
 
 // begins returns the first names in dir that begin with prefix.
