@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -116,5 +117,22 @@ func collect(ended func(pid int, status unix.WaitStatus)) {
 	}
 }
 
-// logf writes a line for `docker logs`.
-func logf(format string, args ...any) { fmt.Fprintf(os.Stderr, "berth-enter: "+format+"\n", args...) }
+// lines are on their way to `docker logs`. Nobody waits for that: its reader may be
+// stopped along with the engine.
+var lines = sync.OnceValue(func() chan<- string {
+	queue := make(chan string, 256)
+	go func() {
+		for line := range queue {
+			fmt.Fprintln(os.Stderr, "berth-enter: "+line)
+		}
+	}()
+	return queue
+})
+
+// logf writes a line, or drops it if too many wait to be written.
+func logf(format string, args ...any) {
+	select {
+	case lines() <- fmt.Sprintf(format, args...):
+	default:
+	}
+}
