@@ -67,6 +67,9 @@ func init() {
 	}
 }
 
+// Each program, where there is no home yet: it works and prints what it always
+// does, the session is opened and closed once, the home is whole, and no worker
+// and no child that nobody took is left, neither during the session nor after.
 func TestPrograms(t *testing.T) {
 	for _, c := range callers {
 		t.Run(c.name, func(t *testing.T) {
@@ -93,6 +96,23 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
+// In sshd's process that opened a session, and will close it, there is nothing
+// more of pam_berth's work than there is of pam_mkhomedir's: no thread, no
+// handler, no descriptor and no child.
+func TestProgramsMonitor(t *testing.T) {
+	c := caller{line: `serve; coproc remote publickey 127.0.0.1 'echo in; cat'; client=$!; exec {to}>&${COPROC[1]}- {from}<&${COPROC[0]}-
+read -r -t 30 said <&$from; echo $said; monitor; exec {to}>&-; wait $client; kill $sshd`}
+	var seen [2]string
+	for i, line := range []string{"pam_mkhomedir.so", built.module} {
+		s := newSite(t, "")
+		seen[i] = c.run(s, line)
+		want(t, seen[i], "in\n", "Threads:\t1\n", "SigCgt:", "fd 0\n", "\nsshd: nina@notty")
+	}
+	if seen[0] != seen[1] {
+		t.Errorf("with pam_mkhomedir:\n%s\nwith pam_berth:\n%s", seen[0], seen[1])
+	}
+}
+
 // run returns all that the program, and whatever it left, have printed.
 func (c caller) run(s *site, line string) string {
 	s.t.Helper()
@@ -101,15 +121,13 @@ func (c caller) run(s *site, line string) string {
 	s.write("passwd", passwd+"otto:x:4713:4713::/:/bin/sh\nsshd:x:105:65534::/run/sshd:/usr/sbin/nologin\nnobody:x:65534:65534::/:/usr/sbin/nologin\n", 0o644)
 	s.write("skel/.profile", "profile=read\n", 0o644)
 	s.write("programs.sh", programsHost, 0o644)
-	before := ownDirs + "LINE='" + line + "'; . $S/programs.sh; set +e\n"
-	args := []string{"true"}
-	before += c.line + "\nalone\n"
+	script := ownDirs + "LINE='" + line + "'; . $S/programs.sh; set +e\n" + c.line + "\nalone\n"
 	if c.typed == nil {
-		return strings.ReplaceAll(s.exec("exec 2>&1 </dev/null\n"+before, args...), "\r\n", "\n")
+		return strings.ReplaceAll(s.exec(script, "true"), "\r\n", "\n")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
-	cmd := s.command(ctx, before, args...)
+	cmd := s.command(ctx, script, "true")
 	terminal, err := pty.Start(cmd)
 	s.must(err)
 	defer terminal.Close()

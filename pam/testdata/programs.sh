@@ -28,11 +28,12 @@ printf '%s\n' 'session required pam_unix.so' "session required $LINE" |
 echo "session required $LINE" >>/etc/pam.d/runuser
 
 # What every session runs: who and where she is, and what it finds of a worker
-# that is left, or of a child that nobody took.
+# that is left, or of a child that nobody took; the children of the test's own
+# shell come and go.
 cat >"$S/inside" <<'END'
 #!/bin/sh
 echo "$(id -un) in $PWD, $(if [ -t 0 ]; then echo a terminal; else echo none; fi)"
-ps -e -o stat= -o pid= -o args= | grep -E '^Z|[p]am_berth (berth|names)' >&2
+ps -N --ppid 1 -o stat= -o pid= -o args= | grep -E '^Z|[p]am_berth berth-' >&2
 exit 7
 END
 chmod 755 "$S/inside"
@@ -59,7 +60,7 @@ serve() {
 	CONF
 	for _ in 1 2 3 4 5 6 7 8; do
 		port=$((20000 + RANDOM % 12000))
-		/usr/sbin/sshd -D -f "$S/sshd_config" -p $port 2>/dev/null &
+		/usr/sbin/sshd -D -f "$S/sshd_config" -p "$port" 2>/dev/null &
 		sshd=$!
 		until [ -s /run/sshd.pid ]; do
 			kill -0 $sshd 2>/dev/null || continue 2
@@ -76,7 +77,7 @@ remote() {
 	shift
 	printf '#!/bin/sh\necho berth\n' >"$S/askpass"
 	chmod 755 "$S/askpass"
-	SSH_ASKPASS=$S/askpass SSH_ASKPASS_REQUIRE=force ssh -F none -p $port -l nina -i "$S/key" -o IdentitiesOnly=yes -o IdentityAgent=none \
+	SSH_ASKPASS=$S/askpass SSH_ASKPASS_REQUIRE=force ssh -F none -p "$port" -l nina -i "$S/key" -o IdentitiesOnly=yes -o IdentityAgent=none \
 		-o PreferredAuthentications="$by" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "$@"
 }
 
