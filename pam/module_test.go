@@ -55,10 +55,11 @@ func runAll(m *testing.M) int {
 // site is a host with one user, in a mount namespace of its own, and PAM
 // services that have no other module than ours.
 type site struct {
-	t      *testing.T
-	dir    string
-	logged bool   // /dev/log is the site's
-	kept   string // the process that keeps the namespace, or "" where each run has its own
+	t        *testing.T
+	dir      string
+	logged   bool   // /dev/log is the site's
+	kept     string // the process that keeps the namespace, or "" where each run has its own
+	secluded bool   // each run sees no other's processes, either
 	// patience is how long the application may take.
 	patience time.Duration
 }
@@ -110,19 +111,26 @@ func (s *site) run(before string, args ...string) string {
 // exec runs a command in the site's namespace.
 func (s *site) exec(before string, args ...string) string {
 	s.t.Helper()
-	enter := []string{"unshare", "--mount", "--propagation", "private"}
-	script := s.mounts() + before
-	if s.kept != "" {
-		enter, script = []string{"nsenter", "--mount", "--target", s.kept}, "set -e; S="+s.dir+"; cd /; "+before
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
-	argv := append(append(enter, "bash", "-c", script+"\nexec \"$@\"", "sh"), args...)
-	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
+	out, err := s.command(ctx, before, args...).CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
 		s.t.Fatalf("%q: %v\n%s", args, err, out)
 	}
 	return string(out)
+}
+
+func (s *site) command(ctx context.Context, before string, args ...string) *exec.Cmd {
+	enter := []string{"unshare", "--mount", "--propagation", "private"}
+	if s.secluded {
+		enter = append(enter, "--pid", "--fork", "--kill-child", "--mount-proc")
+	}
+	script := s.mounts() + before
+	if s.kept != "" {
+		enter, script = []string{"nsenter", "--mount", "--target", s.kept}, "set -e; S="+s.dir+"; cd /; "+before
+	}
+	argv := append(append(enter, "bash", "-c", script+"\nexec \"$@\"", "sh"), args...)
+	return exec.CommandContext(ctx, argv[0], argv[1:]...)
 }
 
 // mounts is the shell script that makes the site of a new namespace.

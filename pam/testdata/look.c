@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "host.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -32,10 +33,12 @@ struct action {
 /* Descriptors of /proc and of this process's status file there. */
 static int proc = -1, status = -1;
 
-/* High numbers leave the low ones to the module. */
+/* High numbers leave the low ones to the module, where there are any. */
 static int high(int fd)
 {
 	int moved = fcntl(fd, F_DUPFD_CLOEXEC, 20);
+	if (moved < 0 && errno == EINVAL)
+		return fd;
 	if (moved < 0) {
 		perror("/proc/self/status");
 		exit(2);
