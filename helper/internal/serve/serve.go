@@ -15,6 +15,7 @@ package serve
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -117,22 +118,24 @@ func collect(ended func(pid int, status unix.WaitStatus)) {
 	}
 }
 
-// lines are on their way to `docker logs`. Nobody waits for that: its reader may be
-// stopped along with the engine.
-var lines = sync.OnceValue(func() chan<- string {
+// newLog returns what writes lines to out, and drops those that come while too
+// many wait: nobody waits for a log, whose reader may be stopped.
+func newLog(out io.Writer) func(format string, args ...any) {
 	queue := make(chan string, 256)
 	go func() {
 		for line := range queue {
-			fmt.Fprintln(os.Stderr, "berth-enter: "+line)
+			fmt.Fprintln(out, "berth-enter: "+line)
 		}
 	}()
-	return queue
-})
-
-// logf writes a line, or drops it if too many wait to be written.
-func logf(format string, args ...any) {
-	select {
-	case lines() <- fmt.Sprintf(format, args...):
-	default:
+	return func(format string, args ...any) {
+		select {
+		case queue <- fmt.Sprintf(format, args...):
+		default:
+		}
 	}
 }
+
+// stderr is what `docker logs` shows; the engine reads it, while it runs.
+var stderr = sync.OnceValue(func() func(string, ...any) { return newLog(os.Stderr) })
+
+func logf(format string, args ...any) { stderr()(format, args...) }
