@@ -174,3 +174,18 @@ func TestWorkerEnvironment(t *testing.T) {
 		}
 	}
 }
+
+// noWorker checks that of the module's programs none runs in the site.
+func (s *site) noWorker() {
+	s.t.Helper()
+	links, err := filepath.Glob("/proc/[0-9]*/exe")
+	s.must(err)
+	for _, link := range links {
+		if exe, _ := os.Readlink(link); exe != built.module {
+			continue
+		}
+		if mounts, _ := os.ReadFile(filepath.Dir(link) + "/mountinfo"); strings.Contains(string(mounts), filepath.Base(s.dir)+"/") {
+			s.t.Errorf("a worker is left: %s", link)
+		}
+	}
+}

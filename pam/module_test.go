@@ -55,11 +55,11 @@ func runAll(m *testing.M) int {
 // site is a host with one user, in a mount namespace of its own, and PAM
 // services that have no other module than ours.
 type site struct {
-	t      *testing.T
-	dir    string
-	logged bool     // /dev/log is the site's
-	kept   string   // the process that keeps the namespace, or "" where each run has its own
-	files  []string // further ones of /etc
+	t        *testing.T
+	dir      string
+	logged   bool   // /dev/log is the site's
+	kept     string // the process that keeps the namespace, or "" where each run has its own
+	secluded bool   // each run sees no other's processes, either
 	// patience is how long the application may take.
 	patience time.Duration
 }
@@ -101,36 +101,6 @@ func (s *site) write(name, text string, mode os.FileMode) {
 	s.must(os.Chmod(path, mode))
 }
 
-// command is a shell script in the site's namespace.
-func (s *site) command(ctx context.Context, script string, args ...string) *exec.Cmd {
-	enter := []string{"unshare", "--mount", "--propagation", "private"}
-	if s.kept != "" {
-		enter, script = []string{"nsenter", "--mount", "--target", s.kept}, "set -e; S="+s.dir+"; cd /; "+script
-	} else {
-		script = s.mounts() + script
-	}
-	argv := append(append(enter, "bash", "-c", script, "sh"), args...)
-	return exec.CommandContext(ctx, argv[0], argv[1:]...)
-}
-
-// do runs a script there, to its end, and returns what it printed.
-func (s *site) do(script string, args ...string) string {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
-	defer cancel()
-	out, err := s.command(ctx, script, args...).CombinedOutput()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
-		s.t.Fatalf("%s %q: %v\n%s", script, args, err, out)
-	}
-	return string(out)
-}
-
-// exec runs a command in the site's namespace, after the shell line before.
-func (s *site) exec(before string, args ...string) string {
-	s.t.Helper()
-	return s.do(before+"\nexec \"$@\"", args...)
-}
-
 // run has the application do what args say, in the site's namespace; before is
 // a shell line for it.
 func (s *site) run(before string, args ...string) string {
@@ -138,11 +108,35 @@ func (s *site) run(before string, args ...string) string {
 	return s.exec(before, append([]string{built.host, s.dir + "/pam.d", "test"}, args...)...)
 }
 
+// exec runs a command in the site's namespace.
+func (s *site) exec(before string, args ...string) string {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
+	defer cancel()
+	out, err := s.command(ctx, before, args...).CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+		s.t.Fatalf("%q: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+func (s *site) command(ctx context.Context, before string, args ...string) *exec.Cmd {
+	enter := []string{"unshare", "--mount", "--propagation", "private"}
+	if s.secluded {
+		enter = append(enter, "--pid", "--fork", "--kill-child", "--mount-proc")
+	}
+	script := s.mounts() + before
+	if s.kept != "" {
+		enter, script = []string{"nsenter", "--mount", "--target", s.kept}, "set -e; S="+s.dir+"; cd /; "+before
+	}
+	argv := append(append(enter, "bash", "-c", script+"\nexec \"$@\"", "sh"), args...)
+	return exec.CommandContext(ctx, argv[0], argv[1:]...)
+}
+
 // mounts is the shell script that makes the site of a new namespace.
 func (s *site) mounts() string {
-	script := fmt.Sprintf(`set -e; S=%s; cd /
-for f in passwd login.defs %s; do mount --bind $S/$f /etc/$f; done; mount --bind $S/home /home; mount --bind $S/skel /etc/skel
-`, s.dir, strings.Join(s.files, " "))
+	script := fmt.Sprintf(`set -e; S=%[1]s; cd /; for f in passwd login.defs; do mount --bind %[1]s/$f /etc/$f; done; mount --bind %[1]s/home /home; mount --bind %[1]s/skel /etc/skel
+`, s.dir)
 	if s.logged {
 		script += devLog
 	}

@@ -3,113 +3,164 @@
 package main
 
 import (
-	"fmt"
+	"context"
+	_ "embed"
+	"io"
+	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/creack/pty"
 )
 
-// byLogin runs login(1) on a terminal, and what a session sees in it.
-const byLogin = `#!/usr/bin/expect -f
-set timeout 20
-spawn -noecho {*}$argv
-expect {
-	"Password: " { send "berth\r"; exp_continue }
-	"$ " { send "exec [file dirname $argv0]/seen\r" }
-	timeout { exit 1 }
-}
-expect eof
-lassign [wait] pid id failed status
-exit $status
-`
+//go:embed testdata/programs.sh
+var programsHost string
 
-// byCron has cron run a job, and ends it when its children have ended: with
-// them the session. Jobs of @reboot run at once, if /run is a fresh one.
-const byCron = `rm -f $S/out/said; echo "@reboot nina $S/seen >$S/out/said 2>&1" >$S/cron.d/job
-cron -f & cron=$!
-for i in $(seq 300); do
-	[ -s $S/out/said ] && [ -z "$(cat /proc/$cron/task/$cron/children)" ] && break
-	sleep 0.1
-done
-kill $cron; cat $S/out/said`
-
-// programs open and close a session of nina's. What is seen is sorted (lines).
-var programs = []struct{ name, run, sees string }{
-	{"su", "su nina -c $S/seen", "in nina /"},
-	{"su -", "su - nina -c $S/seen", "in nina /home/nina\nprofile"},
-	{"su by a user", "rob su nina -c $S/seen <<<berth", "in nina /"},
-	{"su - by a user", "rob su - nina -c $S/seen <<<berth", "in nina /home/nina"},
-	{"sudo", "sudo -u nina $S/seen", "in nina /"},
-	{"sudo by a user", "rob sudo -u nina $S/seen", "in nina /"},
-	{"sudo -i", "sudo -i -u nina $S/seen", "in nina /home/nina\nprofile"},
-	{"sudo -i by a user", "rob sudo -i -u nina $S/seen", "in nina /home/nina\nprofile"},
-	{"runuser", "runuser nina -c $S/seen", "in nina /"},
-	{"runuser -", "runuser - nina -c $S/seen", "in nina /home/nina\nprofile"},
-	{"login", "expect -f $S/login login nina", "in nina /home/nina"},
-	{"login -f", "expect -f $S/login login -f nina", "in nina /home/nina"},
-	{"cron", byCron, "in nina /home/nina"},
-	{"pamtester", "pamtester su nina open_session close_session", "pamtester: session has successfully been closed.\npamtester: successfully opened a session"},
+// caller is a program that opens sessions, with what is typed and seen.
+type caller struct {
+	name, service string
+	line          string      // what is run, in the shell of testdata/programs.sh
+	typed         [][2]string // on a terminal: what is waited for, and what is typed then
+	prints        string      // all that is seen
 }
 
-// With each program of a host, in its own PAM stack: it works, the home is
-// whole, it prints what it prints with pam_mkhomedir in the same place and no
-// more, nothing is left beside its children, and what is opened is closed.
+const (
+	told    = "Creating directory '/home/nina'.\n"
+	atHome  = "nina in /home/nina, none\n7\n"
+	atRoot  = "nina in /, none\n7\n"
+	inShell = told + "$ exec $S/inside\nnina in /home/nina, a terminal\n7\n"
+)
+
+// atPrompt is typed at a login shell's prompt.
+var atPrompt = [2]string{"$ ", "exec $S/inside\n"}
+
+// su and sudo keep to themselves what a module tells, but for a login.
+var callers = []caller{
+	{name: "su", service: "su", line: `su nina -c $S/inside; echo $?`, prints: atRoot},
+	{name: "su -", service: "su-l", line: `su - nina -c $S/inside; echo $?`, prints: atHome},
+	{name: "su by a user", service: "su", line: `otto su nina -c $S/inside; echo $?`, typed: [][2]string{{"Password: ", "berth\n"}},
+		prints: "Password: \nnina in /, a terminal\n7\n"},
+	{name: "su - by a user", service: "su-l", line: `otto su - nina; echo $?`, typed: [][2]string{{"Password: ", "berth\n"}, atPrompt}, prints: "Password: \n" + inShell},
+	{name: "sudo", service: "sudo", line: `sudo -u nina $S/inside; echo $?`, prints: atRoot},
+	{name: "sudo by a user", service: "sudo", line: `otto sudo -u nina $S/inside; echo $?`, typed: [][2]string{{"[sudo] password for otto: ", "berth\n"}},
+		prints: "[sudo] password for otto: \nnina in /, a terminal\n7\n"},
+	{name: "sudo -i", service: "sudo-i", line: `otto sudo -i -u nina; echo $?`, typed: [][2]string{{"[sudo] password for otto: ", "berth\n"}, atPrompt},
+		prints: "[sudo] password for otto: \n" + inShell},
+	{name: "login", service: "login", line: `setsid --ctty --wait login nina`, typed: [][2]string{{"Password: ", "berth\n"}, atPrompt}, prints: "Password: \n" + strings.TrimSuffix(inShell, "7\n")},
+	{name: "runuser", service: "runuser", line: `runuser nina -c $S/inside; echo $?`, prints: atRoot},
+	{name: "runuser -l", service: "runuser-l", line: `runuser -l nina -c $S/inside; echo $?`, prints: atHome},
+	{name: "cron", service: "cron", line: `crontab=/var/spool/cron/crontabs/nina; echo "@reboot $S/inside >/run/nina/out 2>&1" >$crontab; chmod 600 $crontab; chown nina $crontab
+cron -f & until [ -s /run/nina/out ] && ! pgrep -P $! >/dev/null; do sleep 0.02; done; cat /run/nina/out; kill $!`,
+		prints: "nina in /home/nina, none\n"},
+	{name: "pamtester", service: "su", line: `pamtester su nina open_session close_session`,
+		prints: told + "pamtester: successfully opened a session\npamtester: session has successfully been closed.\n"},
+	{name: "sshd, multiplexed", service: "sshd", line: `serve; for i in 1 2 3; do remote publickey -S $S/mux -o ControlMaster=auto -o ControlPersist=60 127.0.0.1 $S/inside; echo $?; done
+remote publickey -S $S/mux -O exit 127.0.0.1 2>/dev/null; kill $sshd`, prints: atHome + atHome + atHome},
+}
+
+func init() {
+	for _, by := range []string{"password", "publickey", "keyboard-interactive"} {
+		callers = append(callers,
+			caller{name: "sshd, " + by, service: "sshd", line: `serve; remote ` + by + ` 127.0.0.1 $S/inside; echo $?; kill $sshd`, prints: atHome},
+			caller{name: "sshd, " + by + ", a terminal", service: "sshd", line: `serve; remote ` + by + ` 127.0.0.1; echo $?; kill $sshd`,
+				typed: [][2]string{atPrompt}, prints: inShell})
+	}
+}
+
+// Each program, where there is no home yet, and again: it works and prints what it always
+// does, the session is opened and closed once, the home is whole, and no worker
+// and no child that nobody took is left, neither during the session nor after.
 func TestPrograms(t *testing.T) {
-	for _, p := range programs {
-		t.Run(p.name, func(t *testing.T) {
+	for _, c := range callers {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newMachine(t, "MODULE")
-			s.write("login", byLogin, 0o755)
-			s.shell("mkdir -m 1777 " + s.dir + "/out")
+			s := newSite(t, "")
+			_, path := program(t, `echo "$PAM_TYPE for $PAM_USER"`)
 			log := s.listen()
-			try := func() string {
-				out := lines(s.do(furnish + p.run))
-				want(t, out, p.sees)
-				for _, bad := range []string{"beside:", "lost the way"} {
-					if strings.Contains(out, bad) {
-						t.Errorf("left by the module: %s", out)
-					}
-				}
-				s.noWorker()
-				return out
+			if out := c.run(s, built.module+" exec_failure=deny exec="+path); out != strings.ReplaceAll(c.prints, "$S", s.dir) {
+				t.Errorf("it printed %q", out)
 			}
-			first := try()
 			s.whole(0o750)
-			again := try()
+			// Again, with all in place: of that there is nothing to tell, nor to log.
+			s.must(os.RemoveAll(filepath.Join(s.dir, "new")))
+			if out := c.run(s, built.module); out != strings.ReplaceAll(strings.ReplaceAll(c.prints, told, ""), "$S", s.dir) {
+				t.Errorf("again it printed %q", out)
+			}
 			s.whole(0o750)
-
-			s.shell("rm -r " + s.home())
-			s.stack("pam_mkhomedir.so")
-			for what, outs := range map[string][2]string{"first": {first, try()}, "again": {again, try()}} {
-				if outs[0] != outs[1] {
-					t.Errorf("%s: printed\n%s\nand with pam_mkhomedir\n%s", what, outs[0], outs[1])
+			var ours []string
+			all := log.lines()
+			for _, line := range strings.Split(all, "\n") {
+				if _, line, by := strings.Cut(line, "pam_berth("); by {
+					ours = append(ours, strings.TrimRight(line, "\x00\n"))
 				}
 			}
-
-			// The worker at the opening, and again at the closing.
-			dir, path := program(t, `echo "$PAM_USER $PAM_TYPE" >>"$(dirname "$0")/said"`)
-			s.shell("rm -r " + s.home())
-			s.stack("MODULE exec_failure=deny exec=" + path)
-			try()
-			s.whole(0o750)
-			said := s.text(filepath.Join(dir, "said"))
-			if n := strings.Count(said, "nina open_session\n"); n == 0 || strings.Count(said, "nina close_session\n") != n || strings.Count(said, "\n") != 2*n {
-				t.Errorf("opened and closed: %s", said)
-			}
-			for _, line := range strings.Split(log.lines(), "\n") {
-				if strings.Contains(line, "pam_berth") && !strings.Contains(line, "made /home/nina for nina") {
-					t.Errorf("logged: %s", line)
-				}
+			at := c.service + ":session): "
+			if got, want := strings.Join(ours, "\n"), at+"made /home/nina for nina\n"+at+"exec: open_session for nina\n"+at+"exec: close_session for nina"; got != want {
+				t.Errorf("it logged\n%s\nof\n%s", got, all)
 			}
 		})
 	}
 }
 
-// lines is a terminal's or a pipe's text, without the order in which a program
-// flushed its own lines and the session's.
-func lines(out string) string {
-	all := strings.Split(strings.ReplaceAll(out, "\r", ""), "\n")
-	slices.Sort(all)
-	return fmt.Sprintln(strings.Join(all, "\n"))
+// In sshd's process that opened a session, and will close it, there is nothing
+// more of pam_berth's work than there is of pam_mkhomedir's: no thread, no
+// handler, no descriptor and no child.
+func TestProgramsMonitor(t *testing.T) {
+	c := caller{line: `serve; coproc remote publickey 127.0.0.1 'echo in; cat'; client=$!; exec {to}>&${COPROC[1]}- {from}<&${COPROC[0]}-
+read -r -t 30 said <&$from; echo $said; monitor; exec {to}>&-; wait $client; kill $sshd`}
+	var seen [2]string
+	for i, line := range []string{"pam_mkhomedir.so", built.module} {
+		s := newSite(t, "")
+		seen[i] = c.run(s, line)
+		want(t, seen[i], "in\n", "Threads:\t1\n", "SigCgt:", "fd 0\n", "\nsshd: nina@notty")
+	}
+	if seen[0] != seen[1] {
+		t.Errorf("with pam_mkhomedir:\n%s\nwith pam_berth:\n%s", seen[0], seen[1])
+	}
+}
+
+// run returns all that the program, and whatever it left, have printed.
+func (c caller) run(s *site, line string) string {
+	s.t.Helper()
+	s.secluded = true
+	passwd := s.text(filepath.Join(s.dir, "passwd"))
+	s.write("passwd", passwd+"otto:x:4713:4713::/:/bin/sh\nsshd:x:105:65534::/run/sshd:/usr/sbin/nologin\nnobody:x:65534:65534::/:/usr/sbin/nologin\n", 0o644)
+	s.write("skel/.profile", "profile=read\n", 0o644)
+	s.write("programs.sh", programsHost, 0o644)
+	script := ownDirs + "LINE='" + line + "'; . $S/programs.sh; set +e\n" + c.line + "\nalone\n"
+	if c.typed == nil {
+		return strings.ReplaceAll(s.exec(script, "true"), "\r\n", "\n")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
+	defer cancel()
+	cmd := s.command(ctx, script, "true")
+	terminal, err := pty.Start(cmd)
+	s.must(err)
+	defer terminal.Close()
+	out := converse(terminal, s.dir, c.typed)
+	if err := cmd.Wait(); ctx.Err() != nil {
+		s.t.Fatalf("%v: %s", err, out)
+	}
+	return strings.ReplaceAll(out, "\r\n", "\n")
+}
+
+// converse types what there is to type, and returns what was seen.
+func converse(terminal io.ReadWriter, dir string, typed [][2]string) string {
+	var seen strings.Builder
+	buf := make([]byte, 4096)
+	for from := 0; ; {
+		n, err := terminal.Read(buf)
+		seen.Write(buf[:n])
+		if len(typed) > 0 && strings.Contains(seen.String()[from:], typed[0][0]) {
+			from = seen.Len()
+			if _, err := io.WriteString(terminal, strings.ReplaceAll(typed[0][1], "$S", dir)); err != nil {
+				return seen.String() + err.Error()
+			}
+			typed = typed[1:]
+		}
+		if err != nil {
+			return seen.String()
+		}
+	}
 }

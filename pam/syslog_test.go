@@ -14,7 +14,9 @@ import (
 // which the log is the site's own socket.
 const devLog = `mkdir -p "$S/dev"; mount -t tmpfs none "$S/dev"
 for n in null zero full random urandom tty; do touch "$S/dev/$n"; mount --bind /dev/$n "$S/dev/$n"; done
-mknod -m 666 "$S/dev/ptmx" c 5 2; mkdir "$S/dev/pts" "$S/dev/shm"; mount --bind /dev/pts "$S/dev/pts"; mount --bind /dev/shm "$S/dev/shm"; ln -s /proc/self/fd "$S/dev/fd"; ln -s "$S/log" "$S/dev/log"
+mkdir "$S/dev/pts" "$S/dev/shm"; mount --bind /dev/pts "$S/dev/pts"; mount --bind /dev/shm "$S/dev/shm"
+ln -s pts/ptmx "$S/dev/ptmx" # the kernel looks for pts beside the file
+ln -s /proc/self/fd "$S/dev/fd"; ln -s "$S/log" "$S/dev/log"
 mount --rbind "$S/dev" /dev
 `
 

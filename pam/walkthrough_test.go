@@ -59,6 +59,12 @@ func TestWalkthrough(t *testing.T) {
 	}
 }
 
+// ownDirs are shell functions that put a copy, and an empty directory of the
+// site's own, in the place of the host's, in the site's namespace.
+const ownDirs = `copied() { for d; do mkdir -p "$S/copy$d"; cp -a "$d/." "$S/copy$d"; mount --bind "$S/copy$d" "$d"; done; }
+fresh() { for d; do mkdir -p "$S/new$d"; mount --bind "$S/new$d" "$d"; done; }
+`
+
 // walkedHost runs commands on a Debian of which all that they change is a copy,
 // in a mount namespace, with a journal of its own; the rest is read-only. They
 // run in a source tree in which the module is built.
@@ -69,12 +75,8 @@ func walkedHost(t *testing.T, commands string) string {
 	s.write("src/commands", commands, 0o644)
 	const host = `set -e; umask 022; S=$1; exec 2>&1 </dev/null
 security=$(dirname "$(ls /usr/lib/*/security/pam_unix.so /lib/*/security/pam_unix.so 2>/dev/null | head -n 1)")
-for d in /etc "$security" /usr/share/pam-configs /var/lib/pam /var/cache/debconf; do
-	mkdir -p "$S/copy$d"; cp -a "$d/." "$S/copy$d"; mount --bind "$S/copy$d" "$d"
-done
-for d in /home /run /var/log /var/mail /usr/local/sbin /usr/share/man; do
-	mkdir -p "$S/new$d"; mount --bind "$S/new$d" "$d"
-done
+` + ownDirs + `copied /etc "$security" /usr/share/pam-configs /var/lib/pam /var/cache/debconf
+fresh /home /run /var/log /var/mail /usr/local/sbin /usr/share/man
 ` + devLog + `ln -sf /run/systemd/journal/dev-log /dev/log
 mkdir -p /run/systemd/journal
 mount --bind "$S/src" /usr/local/src

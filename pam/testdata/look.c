@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "host.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -36,12 +37,12 @@ static int proc = -1, status = -1;
 static int high(int fd)
 {
 	int moved = fcntl(fd, F_DUPFD_CLOEXEC, 20);
-	if (fd < 0) {
+	if (moved < 0 && errno == EINVAL)
+		return fd;
+	if (moved < 0) {
 		perror("/proc/self/status");
 		exit(2);
 	}
-	if (moved < 0)
-		return fd;
 	close(fd);
 	return moved;
 }

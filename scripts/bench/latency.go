@@ -4,6 +4,8 @@ package main
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -26,6 +28,26 @@ func (b *bench) commands() error {
 		return err
 	}
 	b.add("multiplexed command, ms", v, ratio("<=", 1.5))
+	return nil
+}
+
+// shells is how long a shell takes to start where the commands run, with nothing
+// between: what the container's file system adds to every command, whoever brings
+// it there.
+func (b *bench) shells() error {
+	v, err := interleaved(b.shared, b.few(5, 1), func(c column) (float64, error) {
+		const times = 20
+		out, err := c.command(fmt.Sprintf("from=$(date +%%s%%N); for i in $(seq %d); do bash -c true; done; echo $(($(date +%%s%%N) - from))", times)).Output()
+		if err != nil {
+			return 0, err
+		}
+		ns, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+		return ns / times / 1e6, err
+	})
+	if err != nil {
+		return err
+	}
+	b.add("bash -c true from a loop there, ms", v, none)
 	return nil
 }
 

@@ -52,7 +52,7 @@ func run(ctx context.Context, quick bool) error {
 	if err != nil {
 		return err
 	}
-	for _, measure := range []func() error{b.logins, b.commands, b.echo, b.bulk, b.screen, b.memory, b.atOnce, b.crowded} {
+	for _, measure := range []func() error{b.logins, b.commands, b.shells, b.echo, b.bulk, b.screen, b.memory, b.atOnce, b.crowded} {
 		if err := measure(); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"os/exec"
@@ -40,8 +41,13 @@ func quantile(values []float64, q float64) float64 {
 
 // millis runs cmd.
 func millis(cmd *exec.Cmd) (float64, error) {
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	start := time.Now()
 	err := cmd.Run()
+	if err != nil {
+		err = fmt.Errorf("%q: %w: %s", cmd.Args, err, said.Bytes())
+	}
 	return since(start), err
 }
 

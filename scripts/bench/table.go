@@ -55,7 +55,7 @@ func (b *bench) add(name string, values []float64, g goal) {
 	r := row{name, values, g}
 	b.rows = append(b.rows, r)
 	_, met := r.judge()
-	fmt.Fprintf(os.Stderr, "bench: %s: direct %s, plain %s %s\n", name, number(values[direct]), number(values[plain]), met)
+	fmt.Fprintf(os.Stderr, "bench: %s: plain %s, direct %s  %s\n", name, number(values[plain]), number(values[direct]), met)
 }
 
 func (b *bench) print(to io.Writer) error {

@@ -18,11 +18,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where the programs that sshd runs are installed.
-const (
-	sessionPath = "/usr/libexec/berth/berth-session"
-	dockerPath  = sessionPath + "-docker"
-)
+// libexec is where the programs that sshd runs are installed: beside this one
+// (PREFIX/sbin/berth), whatever PREFIX is.
+func libexec() string {
+	self, err := os.Executable()
+	if err != nil {
+		return policy.GuestDir
+	}
+	return filepath.Join(filepath.Dir(filepath.Dir(self)), "libexec", "berth")
+}
 
 // prepare makes what a login needs on the host beside the container: the
 // directories that the container shares, the server's rules, and the link to the
@@ -52,6 +56,8 @@ func prepare(p policy.Policy, configDir string) (notes []string, err error) {
 // programs returns what is wrong with the programs that sshd runs.
 func programs(transport string, socket unix.Stat_t) (notes []string) {
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	sessionPath := filepath.Join(libexec(), "berth-session")
+	dockerPath := sessionPath + "-docker"
 	const special = unix.S_ISUID | unix.S_ISGID
 	var st unix.Stat_t
 	switch err := unix.Stat(sessionPath, &st); {

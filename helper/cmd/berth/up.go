@@ -81,6 +81,11 @@ func up(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.Engi
 		if err := e.Start(ctx, c.Name); err != nil {
 			return err
 		}
+		if state.Status == "paused" {
+			if err := renew(ctx, p, state, e); err != nil {
+				return err
+			}
+		}
 		cmd.Printf("%s was %s and runs\n", c.Name, state.Status)
 	default:
 		if err := renew(ctx, p, state, e); err != nil {
@@ -122,8 +127,9 @@ func statusCommand(config *string, with runner) *cobra.Command {
 			encoder.SetIndent("", "  ")
 			return encoder.Encode(struct {
 				Container string `json:"container"`
+				Transport string `json:"transport"`
 				engine.State
-			}{p.Container.Name, state})
+			}{p.Container.Name, p.Transport, state})
 		}
 		status := state.Status
 		if !state.Exists {

@@ -7,7 +7,6 @@ package serve
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"berth/helper/internal/tree"
@@ -18,27 +17,40 @@ import (
 // patience is how long End tries; the keeper looks again afterwards.
 const patience = 3 * time.Second
 
-// End kills the processes called pids, and all below them. Stopped first: what is
+// root is a process to be ended; with its birth it cannot be mistaken for a later
+// one of the same number.
+type root struct {
+	pid   int
+	birth uint64
+}
+
+func (r root) alive() bool {
+	birth, err := tree.Birth(tree.Proc(), r.pid)
+	return err == nil && birth == r.birth && tree.Alive(tree.Proc(), r.pid)
+}
+
+// End kills the processes PID:BIRTH, and all below them. Stopped first: what is
 // being killed cannot fork any more.
 func End(words []string) error {
-	var roots []int
+	var roots []root
 	for _, word := range words {
-		pid, err := strconv.Atoi(word)
-		if err != nil || pid < 2 {
+		var r root
+		if _, err := fmt.Sscanf(word, "%d:%d", &r.pid, &r.birth); err != nil || r.pid < 2 {
 			return fmt.Errorf("%q is no process", word)
 		}
-		roots = append(roots, pid)
+		roots = append(roots, r)
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("undumpable: %w", err)
 	}
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		left := tree.Descendants(tree.Proc(), roots...)
-		for _, pid := range roots {
-			if tree.Alive(tree.Proc(), pid) {
-				left = append(left, pid)
+		var left []int
+		for _, r := range roots {
+			if r.alive() {
+				left = append(left, r.pid)
 			}
 		}
+		left = append(left, tree.Descendants(tree.Proc(), left...)...)
 		if len(left) == 0 {
 			break
 		}

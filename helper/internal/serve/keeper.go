@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -31,6 +32,8 @@ type keeper struct {
 	server   int          // pid; 0: none runs
 	known    map[int]bool // supervisors
 	reports  chan string  // what the server says; closed with its end
+	enders   map[int]int  // what clears up, by its pid: the user it does it for
+	signals  chan os.Signal
 	started  time.Time
 	restart  <-chan time.Time
 	sweep    <-chan time.Time
@@ -39,8 +42,12 @@ type keeper struct {
 // restartPause is between two starts of a server that dies at once.
 const restartPause = 200 * time.Millisecond
 
-// sweepPause is between two looks at a dead supervisor's processes.
-const sweepPause = 200 * time.Millisecond
+// sweepPause is between two looks at a dead supervisor's processes, stuckPause
+// where their owner keeps them from being ended.
+const (
+	sweepPause = 200 * time.Millisecond
+	stuckPause = 5 * time.Second
+)
 
 // Keep serves until it is told to end (SIGTERM). With SIGHUP it becomes the
 // program that is now installed, and starts a new server with the rules of now;
@@ -83,14 +90,15 @@ func (k *keeper) run() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("subreaper: %w", err)
 	}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	k.signals = make(chan os.Signal, 8)
+	signal.Notify(k.signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, unix.SIGCHLD)
+	k.enders = map[int]int{}
 	k.serve()
 	for {
 		select {
-		case sig := <-signals:
+		case sig := <-k.signals:
 			if sig != unix.SIGHUP {
 				return nil // and the container ends
 			}
@@ -197,6 +205,8 @@ func (k *keeper) reap() {
 		switch {
 		case pid == k.server:
 			k.lost(status)
+		case k.enders[pid] != 0:
+			delete(k.enders, pid)
 		case k.known[pid]:
 			delete(k.known, pid)
 			if !status.Exited() {
@@ -240,11 +250,19 @@ func (k *keeper) clear() {
 		if pid == k.server || k.known[pid] || !tree.Alive(tree.Proc(), pid) {
 			continue
 		}
-		if uid, err := userOf(pid); err == nil && uid != 0 {
-			left[uid] = append(left[uid], strconv.Itoa(pid))
+		birth, err := tree.Birth(tree.Proc(), pid)
+		uid, uerr := userOf(pid)
+		if _, ender := k.enders[pid]; err == nil && uerr == nil && uid != 0 && !ender {
+			left[uid] = append(left[uid], fmt.Sprintf("%d:%d", pid, birth))
 		}
 	}
+	pause := stuckPause
 	for uid, pids := range left {
+		// It is never waited for: it is hers, and she may stop it. One of a kind
+		// is enough for somebody who does.
+		if slices.Contains(slices.Collect(maps.Values(k.enders)), uid) {
+			continue
+		}
 		// We have no right to signal a user's process; she has.
 		pid, err := spawn(append([]string{"end"}, pids...), []int{-1, -1, -1},
 			&syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}})
@@ -252,15 +270,10 @@ func (k *keeper) clear() {
 			logf("uid %d: ending %v: %v", uid, pids, err)
 			continue
 		}
-		// Meanwhile we wait for nothing else, so that the numbers stay theirs.
-		for {
-			if _, err := unix.Wait4(pid, nil, 0, nil); !errors.Is(err, unix.EINTR) {
-				break
-			}
-		}
+		k.enders[pid], pause = uid, sweepPause
 	}
 	if len(left) > 0 {
-		k.sweep = time.After(sweepPause)
+		k.sweep = time.After(pause)
 	}
 }
 
@@ -300,7 +313,11 @@ func (k *keeper) replace() error {
 	if _, err := unix.FcntlInt(uintptr(k.listener), unix.F_SETFD, 0); err != nil {
 		return fmt.Errorf("listener: %w", err)
 	}
+	// Until the next program listens for it, a second one would be its end, and the
+	// container's; what is ignored stays so (execve(2)).
+	signal.Ignore(unix.SIGHUP)
 	err := syscall.Exec(os.Args[0], []string{os.Args[0], "serve", strings.Join(state, ",")}, os.Environ())
+	signal.Notify(k.signals, unix.SIGHUP)
 	unix.CloseOnExec(k.listener)
 	k.serve()
 	return err

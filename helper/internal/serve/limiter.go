@@ -8,6 +8,7 @@ import "time"
 // while. What a user may repeat at will must not fill the host's disk, nor hide
 // what others do.
 type limiter struct {
+	say   func(format string, args ...any)
 	users map[uint32]*allowance
 }
 
@@ -20,14 +21,18 @@ type allowance struct {
 const (
 	burst  = 20
 	refill = 10 * time.Second
-	// most is how many uids are told apart; a flood of more begins anew.
-	most = 4096
+	// most is how many uids are told apart; further ones share an allowance.
+	most   = 4096
+	shared = 1<<32 - 1
 )
 
 // logf writes a line about uid, or drops it.
 func (l *limiter) logf(now time.Time, uid uint32, format string, args ...any) {
-	if len(l.users) >= most || l.users == nil {
+	if l.users == nil {
 		l.users = map[uint32]*allowance{}
+	}
+	if l.users[uid] == nil && len(l.users) >= most {
+		uid = shared
 	}
 	a := l.users[uid]
 	if a == nil {
@@ -42,8 +47,8 @@ func (l *limiter) logf(now time.Time, uid uint32, format string, args ...any) {
 	}
 	a.left--
 	if a.dropped > 0 {
-		logf("uid %d: %d lines were dropped", uid, a.dropped)
+		l.say("uid %d: %d lines were dropped", uid, a.dropped)
 		a.dropped = 0
 	}
-	logf(format, args...)
+	l.say(format, args...)
 }

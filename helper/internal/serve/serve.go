@@ -15,8 +15,10 @@ package serve
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -116,5 +118,24 @@ func collect(ended func(pid int, status unix.WaitStatus)) {
 	}
 }
 
-// logf writes a line for `docker logs`.
-func logf(format string, args ...any) { fmt.Fprintf(os.Stderr, "berth-enter: "+format+"\n", args...) }
+// newLog returns what writes lines to out, and drops those that come while too
+// many wait: nobody waits for a log, whose reader may be stopped.
+func newLog(out io.Writer) func(format string, args ...any) {
+	queue := make(chan string, 256)
+	go func() {
+		for line := range queue {
+			fmt.Fprintln(out, "berth-enter: "+line)
+		}
+	}()
+	return func(format string, args ...any) {
+		select {
+		case queue <- fmt.Sprintf(format, args...):
+		default:
+		}
+	}
+}
+
+// stderr is what `docker logs` shows; the engine reads it, while it runs.
+var stderr = sync.OnceValue(func() func(string, ...any) { return newLog(os.Stderr) })
+
+func logf(format string, args ...any) { stderr()(format, args...) }

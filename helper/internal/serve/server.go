@@ -51,7 +51,7 @@ func Serve(words []string) error {
 	unix.CloseOnExec(listenerFD)
 	unix.CloseOnExec(reportFD)
 	s := &server{rules: r, report: os.NewFile(reportFD, "report"),
-		waiting: map[int]*os.File{}, wanted: make(chan struct{}, 1), sessions: map[int]uint32{}, open: map[uint32]int{}}
+		waiting: map[int]*os.File{}, wanted: make(chan struct{}, 1), sessions: map[int]uint32{}, open: map[uint32]int{}, log: limiter{say: logf}}
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, unix.SIGTERM)
 	died := make(chan os.Signal, 1)

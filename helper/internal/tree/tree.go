@@ -5,6 +5,7 @@
 package tree
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -61,6 +62,16 @@ func Alive(proc fs.FS, pid int) bool {
 	return err == nil && p.state != 'Z'
 }
 
+// Birth is when pid was started, in clock ticks since boot: with it a number
+// means one process, whenever it is looked at.
+func Birth(proc fs.FS, pid int) (uint64, error) {
+	fields, err := fieldsOf(proc, strconv.Itoa(pid))
+	if err != nil || len(fields) < 20 {
+		return 0, fmt.Errorf("/proc/%d/stat: %w", pid, errors.Join(err, fs.ErrInvalid))
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
+}
+
 // Signal sends signals to every one of pids.
 func Signal(pids []int, signals ...unix.Signal) {
 	for _, pid := range pids {
@@ -83,14 +94,21 @@ func all(proc fs.FS) []process {
 	return found
 }
 
-// stat reads fields 3 and 4 of /proc/PID/stat (proc(5)); the second field is a
-// name in parentheses that may hold anything.
-func stat(proc fs.FS, name string) (process, error) {
+// fieldsOf returns the fields of /proc/PID/stat from the third on (proc(5)); the
+// second is a name in parentheses that may hold anything.
+func fieldsOf(proc fs.FS, name string) ([]string, error) {
 	text, err := fs.ReadFile(proc, name+"/stat")
+	if err != nil {
+		return nil, err
+	}
+	return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:])), nil
+}
+
+func stat(proc fs.FS, name string) (process, error) {
+	fields, err := fieldsOf(proc, name)
 	if err != nil {
 		return process{}, err
 	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	pid, err := strconv.Atoi(name)
 	if err != nil || len(fields) < 2 {
 		return process{}, fmt.Errorf("/proc/%s/stat: malformed", name)
