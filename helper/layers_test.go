@@ -15,8 +15,8 @@ const internal = "berth/helper/internal/"
 // layers lists the packages from the bottom up. One may import those of lower
 // layers only.
 var layers = [][]string{
-	{"lifeline", "terminal", "request", "environ", "audit", "fault", "owned", "tree"},
-	{"policy", "process", "record", "rules"},
+	{"lifeline", "terminal", "request", "environ", "audit", "fault", "owned", "place", "tree"},
+	{"lifelinetest", "policy", "process", "record", "rules"},
 	{"identity", "engine", "guest", "serve"},
 	{"nss", "docker", "direct", "session"},
 	{"login"},

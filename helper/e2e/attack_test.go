@@ -225,9 +225,7 @@ func TestKindsOfDescriptors(t *testing.T) {
 // Whatever a user does to the socket, others log in meanwhile, and afterwards
 // all is as before.
 func TestAttacks(t *testing.T) {
-	if r := labs.Finish(lab.SSH("bob", "true")); r.Status != 0 {
-		t.Fatalf("bob: %+v", r)
-	}
+	welcome(t, lab, "bob")
 	before := still(t, lab)
 	want := map[string]string{
 		"1,000 half-open connections": "1000", "one byte a second": "50 of 50 ended",

@@ -126,11 +126,7 @@ func supervisors(t *testing.T, l *labs.Lab) (pids []int) {
 // However a session dies, and whatever of berth does, nothing is left; and what
 // is not its own death a session outlives.
 func TestThousandSessions(t *testing.T) {
-	for _, user := range []string{"alice", "bob"} {
-		if r := labs.Finish(lab.SSH(user, "true")); r.Status != 0 {
-			t.Fatalf("%s: %+v", user, r)
-		}
-	}
+	welcome(t, lab, "alice", "bob")
 	before := still(t, lab)
 	kill := func(t *testing.T, pid int) {
 		t.Helper()
@@ -194,9 +190,7 @@ func TestEngineKilled(t *testing.T) {
 	if r := labs.Finish(l.SSH("alice", "id -un")); r.Out != "alice\n" {
 		t.Fatalf("%+v", r)
 	}
-	if r := labs.Finish(l.SSH("bob", "true")); r.Status != 0 {
-		t.Fatalf("%+v", r)
-	}
+	welcome(t, l, "bob")
 	before := still(t, l)
 	for range batches {
 		sessions := openBatch(t, l)

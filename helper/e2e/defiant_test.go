@@ -16,11 +16,7 @@ import (
 // processes by that, and nobody else from anything.
 func TestDefiantUser(t *testing.T) {
 	l := labs.New(t, "")
-	for _, user := range []string{"alice", "bob"} {
-		if r := labs.Finish(l.SSH(user, "true")); r.Status != 0 {
-			t.Fatalf("%s: %+v", user, r)
-		}
-	}
+	welcome(t, l, "alice", "bob")
 	before := still(t, l)
 	const defiance = "for i in 1 2 3 4; do setsid bash -c 'trap \"\" HUP TERM; while :; do pkill -STOP -f \"berth-enter end \"; done' </dev/null >/dev/null 2>&1 & done; echo up; read x"
 	cmd := l.AsUser("alice", "env", "-i", "SSH_ORIGINAL_COMMAND="+defiance, "/usr/libexec/berth/berth-session")

@@ -24,11 +24,7 @@ func TestWhoMayConnect(t *testing.T) {
 	before := still(t, lab)
 	// PAM has recorded alice's and bob's names; nobody has opened a session yet
 	// for the uids below.
-	for _, user := range []string{"alice", "bob"} {
-		if r := labs.Finish(lab.SSH(user, "true")); r.Status != 0 {
-			t.Fatalf("%s: %+v", user, r)
-		}
-	}
+	welcome(t, lab, "alice", "bob")
 	alice := strings.Fields(lab.Exec(t, "id", "-u", "alice"))[0]
 	is := func(who, got string, want ...string) {
 		t.Helper()

@@ -262,6 +262,16 @@ func settled(t *testing.T, l *labs.Lab, before state) {
 	})
 }
 
+// welcome opens a first session of each, for PAM to record their names.
+func welcome(t *testing.T, l *labs.Lab, users ...string) {
+	t.Helper()
+	for _, user := range users {
+		if r := labs.Finish(l.SSH(user, "true")); r.Status != 0 {
+			t.Fatalf("%s: %+v", user, r)
+		}
+	}
+}
+
 // still waits until the supervisors that wait for sessions are all there, and
 // returns the state then.
 func still(t *testing.T, l *labs.Lab) state {

@@ -17,11 +17,7 @@ import (
 // `berth up` takes up a new berth-enter and new rules, and no session notices.
 func TestUpgrade(t *testing.T) {
 	l := labs.New(t, "")
-	for _, user := range []string{"alice", "bob"} {
-		if r := labs.Finish(l.SSH(user, "true")); r.Status != 0 {
-			t.Fatalf("%s: %+v", user, r)
-		}
-	}
+	welcome(t, l, "alice", "bob")
 	before := still(t, l)
 	keeper, server := serving(t, l)
 	sessions := openBatch(t, l)

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"berth/sshd/labs"
 )
 
 // config is what the lab has that a default installation has not: room for 200
@@ -20,30 +22,18 @@ const config = `transport = "auto"
 limit = 1000
 `
 
-// raise raises a lab and returns its directory and what clears it.
-func raise(ctx context.Context) (string, func(), error) {
+// raise raises a lab.
+func raise() (*labs.Lab, error) {
 	file, err := os.CreateTemp("", "berth-bench-*.toml")
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	defer os.Remove(file.Name())
 	if _, err := file.WriteString(config); err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	file.Close()
-	cmd := exec.CommandContext(ctx, "scripts/lab", "up", "--config", file.Name(), "--owner", fmt.Sprint(os.Getpid()))
-	cmd.Stderr = os.Stderr
-	cmd.Env = append(os.Environ(), "BERTH_LAB_TRANSPORT=")
-	out, err := cmd.Output()
-	if err != nil {
-		return "", nil, fmt.Errorf("lab up: %w", err)
-	}
-	lab := strings.TrimSpace(string(out))
-	return lab, func() {
-		if out, err := exec.Command("scripts/lab", "down", "--lab", lab).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "bench: lab down: %v: %s", err, out)
-		}
-	}, nil
+	return labs.Raise("--config", file.Name())
 }
 
 // prepare gives the lab's sshd two more ports, each with a ForceCommand of its

@@ -38,13 +38,13 @@ type bench struct {
 }
 
 func run(ctx context.Context, quick bool) error {
-	lab, down, err := raise(ctx)
+	lab, err := raise()
 	if err != nil {
 		return err
 	}
-	defer down()
-	b := &bench{quick: quick, lab: lab}
-	if b.direct, err = prepare(ctx, lab); err != nil {
+	defer lab.Down()
+	b := &bench{quick: quick, lab: lab.Dir}
+	if b.direct, err = prepare(ctx, lab.Dir); err != nil {
 		return err
 	}
 	closeAll, err := b.share()

@@ -102,17 +102,6 @@ func (l *Lab) AsUser(user string, argv ...string) *exec.Cmd {
 	return l.Command(append([]string{"setpriv", "--reuid", user, "--regid", user, "--init-groups"}, argv...)...)
 }
 
-// Inside runs a command as root in the lab's container and returns what it
-// prints. Nothing of berth is involved.
-func (l *Lab) Inside(t testing.TB, argv ...string) string {
-	t.Helper()
-	out, err := exec.Command("docker", append([]string{"exec", l.Container(t)}, argv...)...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("docker exec %q: %v: %s", argv, err, out)
-	}
-	return string(out)
-}
-
 // Container is the name of the lab's container.
 func (l *Lab) Container(t testing.TB) string {
 	t.Helper()

@@ -14,22 +14,20 @@ import (
 
 	"berth/helper/internal/docker"
 	"berth/helper/internal/fault"
+	"berth/helper/internal/identity"
 )
 
 // prelude is what the C constructor did and saw (prelude.c). The group is gone
 // by the time Go runs.
 type prelude struct {
-	group  uint32 // the engine's; noGroup where there was none
+	group  uint32 // the engine's; identity.NoGroup where there was none
 	opened docker.Opened
 	err    error // why there is nothing to work with
 }
 
-// noGroup is no group's id ((gid_t)-1, credentials(7)).
-const noGroup = 1<<32 - 1
-
 func readPrelude() prelude {
 	c := &C.berth_prelude
-	p := prelude{group: noGroup, opened: docker.Opened{Listener: int(c.lifeline), Name: C.GoString(&c.name[0])}}
+	p := prelude{group: identity.NoGroup, opened: docker.Opened{Listener: int(c.lifeline), Name: C.GoString(&c.name[0])}}
 	for _, fd := range c.engine {
 		if fd >= 0 {
 			p.opened.Engine = append(p.opened.Engine, int(fd))

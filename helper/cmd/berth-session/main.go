@@ -35,15 +35,12 @@ func main() {
 	})
 }
 
-// noGroup is no group's id ((gid_t)-1, credentials(7)).
-const noGroup = 1<<32 - 1
-
 // engineGroup is the group of the engine's socket. The container's server checks
 // it again: here it is for the words that the user gets.
 func engineGroup(p policy.Policy) uint32 {
 	var st unix.Stat_t
 	if unix.Stat(p.Engine.Socket, &st) != nil {
-		return noGroup
+		return identity.NoGroup
 	}
 	return st.Gid
 }

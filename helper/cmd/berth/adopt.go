@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"berth/helper/internal/engine"
-	"berth/helper/internal/lifeline"
 	"berth/helper/internal/policy"
 	"berth/helper/internal/serve"
 
@@ -41,15 +40,10 @@ func adopt(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.E
 		return err
 	}
 	defer unix.Close(listener)
+	// It answers when it has them.
 	if err := serve.Hand(pid, nonce, listener, r); err != nil {
 		return err
 	}
-	// As a login does: who is there?
-	line, err := lifeline.Dial(filepath.Join(p.Container.Serve, serve.SocketName), patience)
-	if err != nil {
-		return err
-	}
-	defer line.Close()
 	cmd.Printf("%s serves sessions until it stops; they have no names of users and groups there unless its image does\n", name)
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"berth/helper/internal/place"
 	"berth/helper/internal/policy"
 	"berth/helper/internal/rules"
 
@@ -23,7 +24,7 @@ import (
 func libexec() string {
 	self, err := os.Executable()
 	if err != nil {
-		return policy.GuestDir
+		return place.Guest
 	}
 	return filepath.Join(filepath.Dir(filepath.Dir(self)), "libexec", "berth")
 }

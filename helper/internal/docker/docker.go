@@ -15,6 +15,7 @@ import (
 
 	"berth/helper/internal/engine"
 	"berth/helper/internal/lifeline"
+	"berth/helper/internal/place"
 	"berth/helper/internal/policy"
 
 	"golang.org/x/sys/unix"
@@ -94,7 +95,7 @@ func enter(ctx context.Context, p policy.Policy, opened Opened) error {
 	defer eng.Close()
 	bounded, cancel := context.WithTimeout(ctx, p.Engine.Timeout)
 	defer cancel()
-	argv := []string{policy.GuestDir + "/berth-enter", "session", opened.Name}
+	argv := []string{place.Guest + "/berth-enter", "session", opened.Name}
 	return eng.Enter(bounded, p.Container.Name, p.Container.Heal, argv)
 }
 

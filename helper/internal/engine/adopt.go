@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"berth/helper/internal/fault"
-	"berth/helper/internal/policy"
+	"berth/helper/internal/place"
 
 	"github.com/docker/docker/api/types/container"
 )
@@ -22,7 +22,7 @@ import (
 // returns its pid on the host. A container that lacks the program gets the one
 // at guest.
 func (e *Engine) Run(ctx context.Context, name, guest string, args ...string) (int, error) {
-	argv := append([]string{policy.GuestDir + "/berth-enter"}, args...)
+	argv := append([]string{place.Guest + "/berth-enter"}, args...)
 	pid, err := e.start(ctx, name, argv)
 	if errors.Is(err, fault.ErrNoGuest) {
 		if err := e.bring(ctx, name, guest); err != nil {
@@ -34,15 +34,12 @@ func (e *Engine) Run(ctx context.Context, name, guest string, args ...string) (i
 }
 
 func (e *Engine) start(ctx context.Context, name string, argv []string) (int, error) {
-	created, err := e.api.ContainerExecCreate(ctx, name, container.ExecOptions{User: "0:0", Cmd: argv})
+	id, err := e.exec(ctx, name, argv)
 	if err != nil {
-		return 0, wrap("create an exec", err)
-	}
-	if err := e.api.ContainerExecStart(ctx, created.ID, container.ExecStartOptions{Detach: true}); err != nil {
-		return 0, wrap("start the exec", err)
+		return 0, err
 	}
 	for {
-		state, err := e.api.ContainerExecInspect(ctx, created.ID)
+		state, err := e.api.ContainerExecInspect(ctx, id)
 		switch {
 		case err != nil:
 			return 0, wrap("inspect the exec", err)
@@ -69,7 +66,7 @@ func (e *Engine) bring(ctx context.Context, name, guest string) error {
 	}
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
-	path := strings.TrimPrefix(policy.GuestDir, "/")
+	path := strings.TrimPrefix(place.Guest, "/")
 	for i := range path {
 		if path[i] == '/' {
 			err = errors.Join(err, w.WriteHeader(&tar.Header{Name: path[:i] + "/", Typeflag: tar.TypeDir, Mode: 0o755}))

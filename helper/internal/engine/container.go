@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"berth/helper/internal/fault"
+	"berth/helper/internal/place"
 	"berth/helper/internal/policy"
 
 	"github.com/docker/docker/api/types/container"
@@ -92,7 +93,7 @@ func (e *Engine) sessions(ctx context.Context, name string) (int, error) {
 	n := 0
 	for _, process := range top.Processes {
 		// Root's wait for a session.
-		if len(process) == 3 && process[1] != "0" && strings.HasPrefix(process[2], policy.GuestDir+"/berth-enter session ") {
+		if len(process) == 3 && process[1] != "0" && strings.HasPrefix(process[2], place.Guest+"/berth-enter session ") {
 			n++
 		}
 	}
@@ -174,5 +175,5 @@ func RunCommand(p policy.Policy) []string {
 		argv = append(argv, "--memory", fmt.Sprint(c.Memory), "--memory-swap", fmt.Sprint(c.Memory))
 	}
 	return append(argv, "--ulimit", fmt.Sprintf("nofile=%d:%d", c.NoFile.Soft, c.NoFile.Hard), "--stop-signal", "SIGTERM", "--stop-timeout", fmt.Sprint(stopTimeout),
-		"--no-healthcheck", "--entrypoint", policy.GuestDir+"/berth-enter", c.Image, command(p))
+		"--no-healthcheck", "--entrypoint", place.Guest+"/berth-enter", c.Image, command(p))
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"berth/helper/internal/place"
 	"berth/helper/internal/policy"
 
 	"github.com/docker/docker/api/types/container"
@@ -32,7 +33,7 @@ func spec(p policy.Policy) (*container.Config, *container.HostConfig, error) {
 	yes, stop := true, stopTimeout
 	config := &container.Config{
 		Image: c.Image, Hostname: c.HostName(), User: "0:0", WorkingDir: "/",
-		Entrypoint: []string{policy.GuestDir + "/berth-enter"}, Cmd: []string{command(p)},
+		Entrypoint: []string{place.Guest + "/berth-enter"}, Cmd: []string{command(p)},
 		StopSignal: "SIGTERM", StopTimeout: &stop,
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}
@@ -60,14 +61,14 @@ func command(p policy.Policy) string {
 // mounts are what each transport needs, and the policy's own.
 func mounts(p policy.Policy) []mount.Mount {
 	c := p.Container
-	list := []mount.Mount{{Type: mount.TypeBind, Source: c.Guest, Target: policy.GuestDir, ReadOnly: true}}
+	list := []mount.Mount{{Type: mount.TypeBind, Source: c.Guest, Target: place.Guest, ReadOnly: true}}
 	if p.Transport != policy.Direct {
-		list = append(list, mount.Mount{Type: mount.TypeBind, Source: c.Lifeline, Target: policy.LifelineDir})
+		list = append(list, mount.Mount{Type: mount.TypeBind, Source: c.Lifeline, Target: place.Lifeline})
 	}
 	if p.Transport != policy.Docker {
 		list = append(list,
-			mount.Mount{Type: mount.TypeBind, Source: c.Serve, Target: policy.ServeDir},
-			mount.Mount{Type: mount.TypeBind, Source: c.Names, Target: policy.NamesDir, ReadOnly: true})
+			mount.Mount{Type: mount.TypeBind, Source: c.Serve, Target: place.Serve},
+			mount.Mount{Type: mount.TypeBind, Source: c.Names, Target: place.Names, ReadOnly: true})
 	}
 	for _, m := range c.Mounts {
 		list = append(list, mount.Mount{Type: mount.TypeBind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly})

@@ -9,8 +9,7 @@ import (
 	"time"
 
 	"berth/helper/internal/lifeline"
-
-	"golang.org/x/sys/unix"
+	"berth/helper/internal/lifelinetest"
 )
 
 // Whatever a caller sends, the guest comes to an end with it, in time, and what
@@ -24,34 +23,10 @@ func FuzzCaller(f *testing.F) {
 	f.Add([]byte("H\xff\xff\xff\xff"), uint8(250))
 	f.Add(slices.Concat(start, hello), uint8(1))
 	f.Fuzz(func(t *testing.T, data []byte, fds uint8) {
-		ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		line, err := lifeline.New(ends[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer line.Close()
+		line := lifelinetest.Hear(t, data, int(min(fds, 253)))
 		if err := line.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		go func() {
-			defer unix.Close(ends[1])
-			var oob []byte
-			if fds > 0 {
-				oob = unix.UnixRights(slices.Repeat([]int{ends[1]}, int(min(fds, 253)))...)
-			}
-			if unix.Sendmsg(ends[1], data, oob, nil, unix.MSG_NOSIGNAL) == nil {
-				_ = unix.Shutdown(ends[1], unix.SHUT_WR)
-			}
-			// It is heard to the end, so that a closed half is the data's alone.
-			for buf := make([]byte, 4096); ; {
-				if n, err := unix.Read(ends[1], buf); n <= 0 || err != nil {
-					return
-				}
-			}
-		}()
 		names, err := claims(line)
 		if err != nil {
 			return

@@ -9,29 +9,21 @@ package guest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"regexp"
 	"time"
 
 	"berth/helper/internal/lifeline"
+	"berth/helper/internal/place"
 	"berth/helper/internal/record"
 	"berth/helper/internal/rules"
 
 	"golang.org/x/sys/unix"
 )
 
-// Where the host's directories of lifelines and of names are mounted.
-const (
-	lifelineDir = "/run/berth/lifeline"
-	recordDir   = "/run/berth/names"
-)
-
 // handshake bounds all waiting for the other end until the session runs.
 const handshake = 10 * time.Second
-
-// overflowID is what the kernel reports for ids that this user namespace does
-// not map (user_namespaces(7)), and what most systems call nobody.
-const overflowID = 65534
 
 var lifelineName = regexp.MustCompile(`^[0-9]{1,10}\.[0-9]{1,10}$`)
 
@@ -42,7 +34,7 @@ func Call(name string) error {
 	if !lifelineName.MatchString(name) {
 		return fmt.Errorf("%q names no lifeline", name)
 	}
-	path := filepath.Join(lifelineDir, name)
+	path := filepath.Join(place.Lifeline, name)
 	line, err := lifeline.Dial(path, handshake)
 	if err != nil {
 		return err
@@ -56,28 +48,22 @@ func Call(name string) error {
 // session's connection, and serves that. Who called may have written its own
 // program for it: nothing that it says is believed of anybody but herself.
 func Answer(way int, r rules.Rules) error {
-	var one [1]byte
-	oob := make([]byte, unix.CmsgSpace(4))
-	var n, oobn int
-	var err error
-	for {
-		n, oobn, _, _, err = unix.Recvmsg(way, one[:], oob, unix.MSG_CMSG_CLOEXEC)
-		if err != unix.EINTR {
-			break
+	server, err := lifeline.New(way)
+	if err != nil {
+		return err
+	}
+	if _, err := expect(server, lifeline.Hello, 0); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil // the server ended before it had a session for us
 		}
+		return err
 	}
-	if err != nil || n == 0 {
-		return err // the server ended before it had a session for us
+	fds := server.TakeFDs()
+	if len(fds) != 1 {
+		return fmt.Errorf("%d connections came", len(fds))
 	}
-	unix.Close(way)
-	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
-	if err != nil || len(messages) != 1 {
-		return fmt.Errorf("no connection came: %w", err)
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return fmt.Errorf("no connection came: %w", err)
-	}
+	// Nothing of the server's stays open in the session.
+	server.Close()
 	line, err := lifeline.New(fds[0])
 	if err != nil {
 		return err
@@ -152,15 +138,8 @@ func open(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (accoun
 // made the lifeline, for which it took the engine's group. Its names are the
 // host's.
 func called(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
-	body, err := expect(line, lifeline.Identity, lifeline.MaxIdentity)
+	names, err := identified(line)
 	if err != nil {
-		return account{}, err
-	}
-	names, err := lifeline.UnpackNames(body)
-	if err != nil {
-		return account{}, err
-	}
-	if err := checkNames(&names); err != nil {
 		return account{}, err
 	}
 	who := account{home: names.Home, shell: firstProgram(names.Shells)}
@@ -177,7 +156,7 @@ func called(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
 // names come from a record of root's; her home and shell may be what she says,
 // for by the time that it is read this process is hers.
 func answered(line *lifeline.Conn, peer lifeline.Peer, r rules.Rules) (account, error) {
-	kept, err := record.Read(recordDir, peer.UID)
+	kept, err := record.Read(place.Names, peer.UID)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return account{}, err
 	}
@@ -225,20 +204,25 @@ func claims(line *lifeline.Conn) (lifeline.Names, error) {
 	if err := line.Send(lifeline.Ready, nil); err != nil {
 		return lifeline.Names{}, err
 	}
+	return identified(line)
+}
+
+// identified reads the names that the other end gives, and checks their form.
+func identified(line *lifeline.Conn) (lifeline.Names, error) {
 	body, err := expect(line, lifeline.Identity, lifeline.MaxIdentity)
 	if err != nil {
 		return lifeline.Names{}, err
 	}
-	claimed, err := lifeline.UnpackNames(body)
+	names, err := lifeline.UnpackNames(body)
 	if err != nil {
 		return lifeline.Names{}, err
 	}
-	return claimed, checkNames(&claimed)
+	return names, checkNames(&names)
 }
 
 func servable(peer lifeline.Peer) error {
 	for _, id := range append([]uint32{peer.UID, peer.GID}, peer.Groups...) {
-		if id == 0 || id == overflowID {
+		if id == 0 || id == rules.Overflow {
 			return fmt.Errorf("uid %d, gid %d, groups %d: id %d is no user's", peer.UID, peer.GID, peer.Groups, id)
 		}
 	}

@@ -8,7 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
+
+	"berth/helper/internal/rules"
 )
 
 // ErrUnknown is a uid that no account has.
@@ -59,28 +60,14 @@ func Current(d Directory) (Account, error) {
 // Has reports whether the account is in group gid.
 func (a Account) Has(gid uint32) bool { _, in := a.Groups[gid]; return in }
 
-// GIDs lists the account's groups in ascending order.
-func (a Account) GIDs() []uint32 {
-	gids := make([]uint32, 0, len(a.Groups))
-	for gid := range a.Groups {
-		gids = append(gids, gid)
-	}
-	slices.Sort(gids)
-	return gids
-}
-
 // Rule says which accounts may log in.
 type Rule struct {
 	UIDMin, UIDMax uint32
 	EngineGroup    uint32 // members of it hold root on the host
 }
 
-// Ids between these are no person's: systemd's dynamic users and nobody
-// (https://systemd.io/UIDS-GIDS, 16-bit overflow included).
-const (
-	dynamicMin = 61184
-	dynamicMax = 65535
-)
+// NoGroup is no group's id ((gid_t)-1, credentials(7)).
+const NoGroup = 1<<32 - 1
 
 // Check returns why account must not log in, or nil. The text is for the
 // person at the terminal.
@@ -88,7 +75,7 @@ func (r Rule) Check(a Account) error {
 	switch {
 	case a.UID == 0:
 		return errors.New("root does not log in through this gateway")
-	case a.UID < r.UIDMin, a.UID > r.UIDMax, a.UID >= dynamicMin && a.UID <= dynamicMax:
+	case a.UID < r.UIDMin, a.UID > r.UIDMax, rules.Impersonal(a.UID):
 		return fmt.Errorf("the account %s (uid %d) is not one of this gateway's users", a.Name, a.UID)
 	case a.Has(0):
 		return fmt.Errorf("the account %s is in the group of root", a.Name)

@@ -116,10 +116,6 @@ func assemble(p policy.Policy, caller process.Caller, account identity.Account, 
 	if p.Session.Umask != nil {
 		umask = *p.Session.Umask
 	}
-	var limits []lifeline.Limit
-	for _, l := range caller.Limits {
-		limits = append(limits, lifeline.Limit(l))
-	}
 	sftp := []string{p.Session.SFTPServer}
 	if p.Session.SFTPServer == "" {
 		sftp = []string{"/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server", "/usr/libexec/sftp-server"}
@@ -131,7 +127,7 @@ func assemble(p policy.Policy, caller process.Caller, account identity.Account, 
 		Start: lifeline.StartRequest{
 			Run: kinds[req.Kind], Command: req.Command, SFTP: sftp,
 			Env:   environ.Build(facts, os.Environ(), p.Session.AcceptEnv, p.Session.SetEnv),
-			Umask: umask, Limits: limits, Linger: p.Session.Linger,
+			Umask: umask, Limits: caller.Limits, Linger: p.Session.Linger,
 		},
 	}
 }

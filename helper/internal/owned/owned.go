@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,6 +54,3 @@ func Read(path string) ([]byte, error) {
 	}
 	return text, nil
 }
-
-// Exists reports whether there is something at path.
-func Exists(path string) bool { _, err := os.Lstat(path); return err == nil }

@@ -8,25 +8,19 @@ package policy
 import (
 	"maps"
 	"time"
+
+	"berth/helper/internal/place"
 )
 
 // Path is where the configuration is. No argument or variable of berth-session
 // moves it.
 const Path = "/etc/berth/berth.toml"
 
-// Where the container sees what the host mounts for berth.
-const (
-	GuestDir    = "/usr/libexec/berth"
-	LifelineDir = "/run/berth/lifeline"
-	ServeDir    = "/run/berth/private/serve"
-	NamesDir    = "/run/berth/names"
-)
-
 // What a login finds on the host, whatever the policy says: no byte is read to
 // find it. `berth up` makes them agree with the policy.
 const (
 	EngineLink  = "/etc/berth/engine.sock"
-	ServeSocket = "/var/lib/berth/serve/socket"
+	ServeSocket = "/var/lib/berth/serve/" + place.Socket
 )
 
 // The ways to the container.
@@ -114,7 +108,7 @@ func Default() Policy {
 			},
 			Mounts:    []Mount{{Source: "/home", Target: "/home"}},
 			PidsLimit: 4096, Memory: 2 << 30, NoFile: NoFile{1024, 16384}, Restart: "always", Heal: true,
-			Guest: GuestDir + "/guest", Lifeline: "/var/lib/berth/lifeline",
+			Guest: place.Guest + "/guest", Lifeline: "/var/lib/berth/lifeline",
 			Serve: "/var/lib/berth/serve", Names: "/var/lib/berth/names",
 		},
 		Session: Session{

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"berth/helper/internal/place"
 )
 
 var networkName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`) })
@@ -122,14 +124,14 @@ func setMounts(p *Policy, v any) error {
 		if !cleanPath(m.Source) || !cleanPath(m.Target) || m.Target == "/" {
 			return fmt.Errorf("number %d: source and target %w", i+1, errPath)
 		}
-		for _, place := range private {
-			if covers(m.Source, place) || covers(place, m.Source) {
-				return fmt.Errorf("number %d: source holds or is in %s, which is the host's own", i+1, place)
+		for _, own := range private {
+			if covers(m.Source, own) || covers(own, m.Source) {
+				return fmt.Errorf("number %d: source holds or is in %s, which is the host's own", i+1, own)
 			}
 		}
-		for _, place := range []string{GuestDir, "/run/berth", "/proc", "/sys", "/dev"} {
-			if covers(m.Target, place) || covers(place, m.Target) {
-				return fmt.Errorf("number %d: target would cover %s", i+1, place)
+		for _, own := range []string{place.Guest, "/run/berth", "/proc", "/sys", "/dev"} {
+			if covers(m.Target, own) || covers(own, m.Target) {
+				return fmt.Errorf("number %d: target would cover %s", i+1, own)
 			}
 		}
 		mounts = append(mounts, m)

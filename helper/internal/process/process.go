@@ -12,22 +12,18 @@ import (
 	"strings"
 	"unsafe"
 
+	"berth/helper/internal/lifeline"
+
 	"golang.org/x/sys/unix"
 )
 
 // limits is RLIM_NLIMITS of Linux.
 const limits = 16
 
-// Limit is a resource limit, its resource's number as setrlimit(2) takes it.
-type Limit struct {
-	Resource   int
-	Soft, Hard uint64
-}
-
 // Caller is what the process that started this one left to it.
 type Caller struct {
 	Umask  uint32
-	Limits []Limit
+	Limits []lifeline.Limit
 }
 
 // Start makes the process safe to read in, and returns what its caller left. It
@@ -53,7 +49,7 @@ func Start() (Caller, error) {
 		if i == unix.RLIMIT_NOFILE {
 			l.Cur = noFile() // the runtime has raised it
 		}
-		caller.Limits = append(caller.Limits, Limit{Resource: i, Soft: l.Cur, Hard: l.Max})
+		caller.Limits = append(caller.Limits, lifeline.Limit{Resource: i, Soft: l.Cur, Hard: l.Max})
 	}
 	return caller, nil
 }

@@ -8,6 +8,7 @@ package record
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -28,6 +29,9 @@ var ErrMalformed = errors.New("malformed record")
 func Path(dir string, uid uint32) string {
 	return filepath.Join(dir, strconv.FormatUint(uint64(uid), 10))
 }
+
+// Exists reports whether there is one of uid in dir.
+func Exists(dir string, uid uint32) bool { _, err := os.Lstat(Path(dir, uid)); return err == nil }
 
 // Read returns uid's record in dir.
 func Read(dir string, uid uint32) (Record, error) {

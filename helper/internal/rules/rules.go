@@ -19,6 +19,20 @@ import (
 // File is the rules' name in the directory of names.
 const File = "rules"
 
+// Overflow is what the kernel reports for ids that a user namespace does not map
+// (user_namespaces(7)), and what most systems call nobody.
+const Overflow = 65534
+
+// Ids between these are no person's: systemd's dynamic users and nobody
+// (https://systemd.io/UIDS-GIDS, 16-bit overflow included).
+const (
+	dynamicMin = 61184
+	dynamicMax = 65535
+)
+
+// Impersonal reports whether uid is no person's, whatever the policy says.
+func Impersonal(uid uint32) bool { return uid >= dynamicMin && uid <= dynamicMax }
+
 // Rules are what the server and the sessions that it starts go by.
 type Rules struct {
 	UIDMin, UIDMax uint32

@@ -101,5 +101,7 @@ func meet(path string) (*keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keeper{listener: fds[0], given: &r, known: map[int]bool{}}, line.Send(lifeline.Ready, nil)
+	k := newKeeper(fds[0])
+	k.given = &r
+	return k, line.Send(lifeline.Ready, nil)
 }

@@ -26,7 +26,7 @@ type root struct {
 
 func (r root) alive() bool {
 	birth, err := tree.Birth(tree.Proc(), r.pid)
-	return err == nil && birth == r.birth && tree.Alive(tree.Proc(), r.pid)
+	return err == nil && birth == r.birth
 }
 
 // End kills the processes PID:BIRTH, and all below them. Stopped first: what is

@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"berth/helper/internal/place"
 	"berth/helper/internal/rules"
 	"berth/helper/internal/tree"
 
@@ -39,6 +40,10 @@ type keeper struct {
 	sweep    <-chan time.Time
 }
 
+func newKeeper(listener int) *keeper {
+	return &keeper{listener: listener, known: map[int]bool{}, enders: map[int]int{}}
+}
+
 // restartPause is between two starts of a server that dies at once.
 const restartPause = 200 * time.Millisecond
 
@@ -54,20 +59,20 @@ const (
 // the sessions do not notice.
 func Keep() error {
 	// The socket's directory is mounted below this one.
-	if err := os.Chmod(privateDir, 0o700); err != nil {
+	if err := os.Chmod(place.Private, 0o700); err != nil {
 		return err
 	}
-	fd, err := Listen(serveDir)
+	fd, err := Listen(place.Serve)
 	if err != nil {
 		return err
 	}
-	return (&keeper{listener: fd, known: map[int]bool{}}).run()
+	return newKeeper(fd).run()
 }
 
 // Resume is Keep in a program that has replaced another by SIGHUP: state is what
 // that wrote.
 func Resume(state string) error {
-	k := &keeper{known: map[int]bool{}}
+	k := newKeeper(-1)
 	for i, word := range strings.Split(state, ",") {
 		n, err := strconv.Atoi(word)
 		switch {
@@ -94,7 +99,6 @@ func (k *keeper) run() error {
 	signal.Notify(k.signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, unix.SIGCHLD)
-	k.enders = map[int]int{}
 	k.serve()
 	for {
 		select {
@@ -131,7 +135,7 @@ func (k *keeper) rules() (rules.Rules, error) {
 	if k.given != nil {
 		return *k.given, nil
 	}
-	return rules.Load(filepath.Join(namesDir, rules.File))
+	return rules.Load(filepath.Join(place.Names, rules.File))
 }
 
 // serve starts a server.
@@ -247,7 +251,7 @@ func (k *keeper) prune() {
 func (k *keeper) clear() {
 	left := map[int][]string{} // uid: pids
 	for _, pid := range tree.Children(tree.Proc(), os.Getpid()) {
-		if pid == k.server || k.known[pid] || !tree.Alive(tree.Proc(), pid) {
+		if pid == k.server || k.known[pid] {
 			continue
 		}
 		birth, err := tree.Birth(tree.Proc(), pid)

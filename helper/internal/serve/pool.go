@@ -9,7 +9,6 @@ package serve
 
 import (
 	"fmt"
-	"os"
 	"syscall"
 	"time"
 
@@ -44,13 +43,17 @@ func (s *server) refill() {
 
 // supervisor starts one that waits. It is called with the lock held: else it
 // could be reaped before it is known.
-func (s *server) supervisor() (int, *os.File, error) {
+func (s *server) supervisor() (int, *lifeline.Conn, error) {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, nil, fmt.Errorf("socketpair: %w", err)
 	}
 	defer unix.Close(ends[1])
-	way := os.NewFile(uintptr(ends[0]), "supervisor")
+	way, err := lifeline.New(ends[0])
+	if err != nil {
+		unix.Close(ends[0])
+		return 0, nil, err
+	}
 	pid, err := spawn(append([]string{"session", "-"}, s.rules.Words()...), []int{-1, -1, -1, ends[1]}, &syscall.SysProcAttr{Setsid: true})
 	if err != nil {
 		way.Close()
@@ -79,9 +82,7 @@ func (s *server) start(line *lifeline.Conn, peer lifeline.Peer) error {
 		}
 		s.sessions[pid] = peer.UID
 		fmt.Fprintf(s.report, "+%d\n", pid)
-		cerr := line.Control(func(fd uintptr) {
-			err = unix.Sendmsg(int(way.Fd()), []byte{0}, unix.UnixRights(int(fd)), nil, unix.MSG_NOSIGNAL)
-		})
+		cerr := line.Control(func(fd uintptr) { err = way.Send(lifeline.Hello, nil, int(fd)) })
 		way.Close()
 		switch {
 		case cerr != nil:
@@ -99,7 +100,7 @@ func (s *server) start(line *lifeline.Conn, peer lifeline.Peer) error {
 }
 
 // one takes a waiting supervisor, or starts one.
-func (s *server) one() (int, *os.File, error) {
+func (s *server) one() (int, *lifeline.Conn, error) {
 	for pid, way := range s.waiting {
 		delete(s.waiting, pid)
 		return pid, way, nil

@@ -21,16 +21,9 @@ import (
 	"sync"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-)
+	"berth/helper/internal/place"
 
-// Where the container sees what the host mounts for it (package policy has the
-// host's side).
-const (
-	privateDir = "/run/berth/private"
-	serveDir   = privateDir + "/serve"
-	namesDir   = "/run/berth/names"
-	SocketName = "socket"
+	"golang.org/x/sys/unix"
 )
 
 // backlog is how many callers may wait while no server runs; the kernel lowers
@@ -54,7 +47,7 @@ func Listen(dir string) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
-	path := filepath.Join(dir, SocketName)
+	path := filepath.Join(dir, place.Socket)
 	// Under its name it is there when it can be connected to, not before.
 	next := path + ".new"
 	_ = unix.Unlink(next)

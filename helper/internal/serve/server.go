@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"berth/helper/internal/lifeline"
-	"berth/helper/internal/owned"
+	"berth/helper/internal/place"
 	"berth/helper/internal/record"
 	"berth/helper/internal/rules"
 
@@ -33,10 +33,10 @@ type server struct {
 	report *os.File
 
 	mu       sync.Mutex
-	waiting  map[int]*os.File // supervisors without a session: the way to hand them one
-	wanted   chan struct{}    // has one when more should wait
-	sessions map[int]uint32   // a supervisor's pid: its user
-	open     map[uint32]int   // a user's sessions, those being opened included
+	waiting  map[int]*lifeline.Conn // supervisors without a session: the way to hand them one
+	wanted   chan struct{}          // has one when more should wait
+	sessions map[int]uint32         // a supervisor's pid: its user
+	open     map[uint32]int         // a user's sessions, those being opened included
 	log      limiter
 }
 
@@ -51,7 +51,7 @@ func Serve(words []string) error {
 	unix.CloseOnExec(listenerFD)
 	unix.CloseOnExec(reportFD)
 	s := &server{rules: r, report: os.NewFile(reportFD, "report"),
-		waiting: map[int]*os.File{}, wanted: make(chan struct{}, 1), sessions: map[int]uint32{}, open: map[uint32]int{}, log: limiter{say: logf}}
+		waiting: map[int]*lifeline.Conn{}, wanted: make(chan struct{}, 1), sessions: map[int]uint32{}, open: map[uint32]int{}, log: limiter{say: logf}}
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, unix.SIGTERM)
 	died := make(chan os.Signal, 1)
@@ -157,14 +157,6 @@ func (s *server) refuse(line *lifeline.Conn, peer lifeline.Peer, r refusal) {
 // their session.
 const numbered = 60000
 
-// Ids that the kernel reports for what this user namespace does not map
-// (user_namespaces(7)), and those of systemd's dynamic users (UIDS-GIDS).
-const (
-	overflow   = 65534
-	dynamicMin = 61184
-	dynamicMax = 65535
-)
-
 // judge returns why peer is not served, or nil. What it goes by is the kernel's.
 func (s *server) judge(peer lifeline.Peer) *refusal {
 	no := func(cause string) *refusal { return &refusal{"this account is not one of this gateway's users", cause} }
@@ -175,15 +167,15 @@ func (s *server) judge(peer lifeline.Peer) *refusal {
 		return no(fmt.Sprintf("the caller is in the container, pid %d", peer.PID))
 	case peer.UID == 0:
 		return no("root")
-	case peer.UID == overflow, peer.GID == overflow:
+	case peer.UID == rules.Overflow, peer.GID == rules.Overflow:
 		return no("the caller's ids mean nothing here")
-	case peer.UID < s.rules.UIDMin, peer.UID > s.rules.UIDMax, peer.UID >= dynamicMin && peer.UID <= dynamicMax:
+	case peer.UID < s.rules.UIDMin, peer.UID > s.rules.UIDMax, rules.Impersonal(peer.UID):
 		return no("the uid is out of range")
 	case slices.Contains(groups, 0):
 		return no("the caller is in the group of root")
 	case slices.ContainsFunc(groups, func(g uint32) bool { return slices.Contains(s.rules.Held, g) }):
 		return no("the caller is in the container engine's group")
-	case peer.UID > numbered && !owned.Exists(record.Path(namesDir, peer.UID)):
+	case peer.UID > numbered && !record.Exists(place.Names, peer.UID):
 		return no("the uid may be of a user namespace: PAM has recorded no names for it")
 	}
 	return nil
@@ -202,6 +194,11 @@ func (s *server) enter(uid uint32) bool {
 func (s *server) leave(uid uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.release(uid)
+}
+
+// release is leave with the lock held.
+func (s *server) release(uid uint32) {
 	if s.open[uid]--; s.open[uid] <= 0 {
 		delete(s.open, uid)
 	}
@@ -222,9 +219,7 @@ func (s *server) reap() {
 			return
 		}
 		delete(s.sessions, pid)
-		if s.open[uid]--; s.open[uid] <= 0 {
-			delete(s.open, uid)
-		}
+		s.release(uid)
 		sign := '-'
 		if !status.Exited() {
 			sign = '!'

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"berth/helper/internal/lifeline"
+	"berth/helper/internal/lifelinetest"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,31 +23,11 @@ func FuzzGuest(f *testing.F) {
 	f.Add(lifeline.Frame(lifeline.Failure, lifeline.Refusal{Status: 255, User: "no\x1b[2J", Cause: "x"}.Pack()), false)
 	f.Add([]byte("R\xff\xff\xff\xff"), false)
 	f.Fuzz(func(t *testing.T, data []byte, pass bool) {
-		ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
+		fds := 0
+		if pass {
+			fds = 1
 		}
-		line, err := lifeline.New(ends[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer line.Close()
-		go func() {
-			defer unix.Close(ends[1])
-			var oob []byte
-			if pass {
-				oob = unix.UnixRights(ends[1])
-			}
-			if len(data) > 0 {
-				_ = unix.Sendmsg(ends[1], data, oob, nil, unix.MSG_NOSIGNAL)
-			}
-			_ = unix.Shutdown(ends[1], unix.SHUT_WR)
-			for buf := make([]byte, 4096); ; {
-				if n, err := unix.Read(ends[1], buf); n <= 0 || err != nil {
-					return
-				}
-			}
-		}()
+		line := lifelinetest.Hear(t, data, fds)
 		null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)

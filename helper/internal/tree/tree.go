@@ -56,17 +56,11 @@ func Children(proc fs.FS, pid int) []int {
 	return found
 }
 
-// Alive reports whether pid is there and has not ended.
-func Alive(proc fs.FS, pid int) bool {
-	p, err := stat(proc, strconv.Itoa(pid))
-	return err == nil && p.state != 'Z'
-}
-
 // Birth is when pid was started, in clock ticks since boot: with it a number
-// means one process, whenever it is looked at.
+// means one process, whenever it is looked at. It fails for one that has ended.
 func Birth(proc fs.FS, pid int) (uint64, error) {
 	fields, err := fieldsOf(proc, strconv.Itoa(pid))
-	if err != nil || len(fields) < 20 {
+	if err != nil || len(fields) < 20 || fields[0] == "Z" {
 		return 0, fmt.Errorf("/proc/%d/stat: %w", pid, errors.Join(err, fs.ErrInvalid))
 	}
 	return strconv.ParseUint(fields[19], 10, 64)
