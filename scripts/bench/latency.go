@@ -77,8 +77,12 @@ func (b *bench) echo() error {
 				if _, err := s.in.Write([]byte{'k'}); err != nil {
 					return fmt.Errorf("key: %w", err)
 				}
-				if key, err := s.out.ReadByte(); err != nil || key != 'k' {
-					return fmt.Errorf("echo: %q, %w", key, err)
+				key, err := s.out.ReadByte()
+				if err != nil {
+					return fmt.Errorf("echo: %w", err)
+				}
+				if key != 'k' {
+					return fmt.Errorf("echo: %q came back for a key", key)
 				}
 				took[i] = append(took[i], since(start))
 			}

@@ -40,8 +40,6 @@ func run(args []string) int {
 		return status(serve.Keep())
 	case len(args) == 2 && args[0] == "serve":
 		return status(serve.Resume(args[1]))
-	case len(args) == 2 && args[0] == "adopt":
-		return status(serve.Adopt(args[1]))
 	case len(args) > 1 && args[0] == "server":
 		return status(serve.Serve(args[1:]))
 	case len(args) > 1 && args[0] == "end":

@@ -3,8 +3,10 @@
 // The only lines of berth that run on the host with a right the user lacks:
 // setgid to the engine's group, in a constructor, before the Go runtime and any
 // other thread exist. Three acts (two connections to the engine, one lifeline
-// socket), then the group is given up for good, and only then does anything
-// read a byte that somebody chose. The paths are constants.
+// socket), then the group is given up for good, and only then is anything parsed
+// that somebody chose. Before that the loader, which knows that the program is
+// setgid, and forget_go (internal/process/start.c) look at the names of the
+// environment's variables; nothing else reads a byte. The paths are constants.
 //
 // ORDER MATTERS. Guarded by TestSessionHoldsNoPrivilege (sshd/e2e).
 

@@ -26,7 +26,7 @@ import (
 func main() {
 	begun := direct.Begin(policy.ServeSocket)
 	login.Main(login.Way{
-		Directory:   func(p policy.Policy) identity.Directory { return &identity.Records{Dir: p.Container.Names} },
+		Directory:   func(policy.Policy) identity.Directory { return &identity.Records{Dir: policy.NamesDir} },
 		EngineGroup: engineGroup,
 		Transport: func(p policy.Policy) (session.Transport, error) {
 			return direct.Transport(begun, policy.ServeSocket, p.Session.Timeout, p.Transport == policy.Direct), nil

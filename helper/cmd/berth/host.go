@@ -29,6 +29,37 @@ func libexec() string {
 	return filepath.Join(filepath.Dir(filepath.Dir(self)), "libexec", "berth")
 }
 
+// sourcesVariable names a directory of the host's that holds guest, lifeline,
+// names and serve, as the engine sees them. It is for development: in a lab they
+// are mounted at their places in a mount namespace that is not the engine's, so
+// the paths that berth itself uses would lead the engine to the real host's. berth
+// is root's own command, so root's environment may say so; no login reads it.
+const sourcesVariable = "BERTH_SOURCES"
+
+// sources returns what the engine is told to mount for berth itself.
+func sources() (policy.Sources, error) {
+	dir := os.Getenv(sourcesVariable)
+	if dir == "" {
+		s := policy.Default().Sources
+		s.Guest = filepath.Join(libexec(), "guest")
+		return s, nil
+	}
+	if !filepath.IsAbs(dir) {
+		return policy.Sources{}, fmt.Errorf("%s must be an absolute path", sourcesVariable)
+	}
+	under := func(name string) string { return filepath.Join(dir, name) }
+	return policy.Sources{Guest: under("guest"), Lifeline: under("lifeline"), Serve: under("serve"), Names: under("names")}, nil
+}
+
+// load reads the configuration, and adds what no key says.
+func load(config string) (policy.Policy, error) {
+	p, err := policy.Load(config)
+	if err == nil {
+		p.Sources, err = sources()
+	}
+	return p, err
+}
+
 // prepare makes what a login needs on the host beside the container: the
 // directories that the container shares, the server's rules, and the link to the
 // engine's socket. It returns what the administrator should know although
@@ -39,7 +70,7 @@ func prepare(p policy.Policy, configDir string) (notes []string, err error) {
 		return nil, fmt.Errorf("engine.socket: %s: %w", p.Engine.Socket, err)
 	}
 	if p.Transport != policy.Direct {
-		if err := lifelines(p.Container.Lifeline, int(socket.Gid)); err != nil {
+		if err := lifelines(policy.LifelineDir, int(socket.Gid)); err != nil {
 			return nil, err
 		}
 		if err := link(p.Engine.Socket, filepath.Join(configDir, "engine.sock")); err != nil {
@@ -47,7 +78,7 @@ func prepare(p policy.Policy, configDir string) (notes []string, err error) {
 		}
 	}
 	if p.Transport != policy.Docker {
-		if _, err := served(p, socket.Gid); err != nil {
+		if err := served(p, socket.Gid); err != nil {
 			return nil, err
 		}
 	}
@@ -81,23 +112,23 @@ func programs(transport string, socket unix.Stat_t) (notes []string) {
 }
 
 // served makes the directories of the direct transport, and the rules of its
-// server, which it returns.
-func served(p policy.Policy, engineGroup uint32) (rules.Rules, error) {
-	for key, dir := range map[string]string{"container.serve": p.Container.Serve, "container.names": p.Container.Names} {
+// server.
+func served(p policy.Policy, engineGroup uint32) error {
+	for _, dir := range []string{policy.ServeDir, policy.NamesDir} {
 		// Everybody may look; root alone changes anything, here and above.
 		err := os.MkdirAll(dir, 0o755)
 		if err == nil {
 			err = errors.Join(os.Chown(dir, 0, 0), os.Chmod(dir, 0o755))
 		}
 		if err != nil {
-			return rules.Rules{}, fmt.Errorf("%s: %w", key, err)
+			return fmt.Errorf("%s: %w", dir, err)
 		}
 	}
 	r := rules.Rules{
 		UIDMin: p.Users.UIDMin, UIDMax: p.Users.UIDMax, Limit: int(p.Session.Limit), Linger: p.Session.Linger,
 		Shell: p.Session.Shell, Held: []uint32{engineGroup},
 	}
-	path := filepath.Join(p.Container.Names, rules.File)
+	path := filepath.Join(policy.NamesDir, rules.File)
 	next := path + ".new"
 	_ = os.Remove(next)
 	err := os.WriteFile(next, []byte(strings.Join(r.Words(), "\n")+"\n"), 0o644)
@@ -105,30 +136,30 @@ func served(p policy.Policy, engineGroup uint32) (rules.Rules, error) {
 		err = errors.Join(os.Chmod(next, 0o644), os.Rename(next, path))
 	}
 	if err != nil {
-		return rules.Rules{}, fmt.Errorf("container.names: %w", err)
+		return fmt.Errorf("rules: %w", err)
 	}
-	return r, nil
+	return nil
 }
 
 // lifelines makes the directory that root and the engine's group alone enter,
 // and takes dead sockets out of it.
 func lifelines(dir string, group int) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return fmt.Errorf("container.lifeline: %w", err)
+		return fmt.Errorf("lifelines: %w", err)
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("container.lifeline: %w", err)
+		return fmt.Errorf("lifelines: %w", err)
 	}
 	// Of its parents only root may change anything; the mode is set last.
 	if err := os.Chown(dir, 0, group); err != nil {
-		return fmt.Errorf("container.lifeline: %w", err)
+		return fmt.Errorf("lifelines: %w", err)
 	}
 	if err := unix.Chmod(dir, unix.S_ISVTX|0o730); err != nil {
-		return fmt.Errorf("container.lifeline: %s: %w", dir, err)
+		return fmt.Errorf("lifelines: %s: %w", dir, err)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("container.lifeline: %w", err)
+		return fmt.Errorf("lifelines: %w", err)
 	}
 	for _, entry := range entries {
 		if path := filepath.Join(dir, entry.Name()); entry.Type()&fs.ModeSocket != 0 && dead(path) {

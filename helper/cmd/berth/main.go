@@ -40,7 +40,7 @@ func command() *cobra.Command {
 	// with gives a verb its policy, its engine and its time.
 	with := func(run func(context.Context, *cobra.Command, policy.Policy, *engine.Engine) error) func(*cobra.Command, []string) error {
 		return func(cmd *cobra.Command, _ []string) error {
-			p, err := policy.Load(config)
+			p, err := load(config)
 			if err != nil {
 				return err
 			}

@@ -20,15 +20,10 @@ var errDiffers = errors.New("the container is not as berth.toml has it")
 
 func upCommand(config *string, with runner) *cobra.Command {
 	var recreate, dryRun bool
-	var other string
 	cmd := &cobra.Command{Use: "up", Short: "make the container match the configuration, and run", Args: cobra.NoArgs}
-	cmd.Flags().StringVar(&other, "adopt", "", "have the running container `NAME`, which berth did not make, serve sessions")
 	cmd.Flags().BoolVar(&recreate, "recreate", false, "make a container anew that differs; its sessions end")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the docker command that does the same, and do nothing")
 	run := with(func(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.Engine) error {
-		if other != "" {
-			return adopt(ctx, cmd, p, e, other)
-		}
 		notes, err := prepare(p, filepath.Dir(*config))
 		for _, note := range notes {
 			cmd.PrintErrf("berth: %s\n", note)
@@ -42,7 +37,7 @@ func upCommand(config *string, with runner) *cobra.Command {
 		if !dryRun {
 			return run(cmd, args)
 		}
-		p, err := policy.Load(*config)
+		p, err := load(*config)
 		if err != nil {
 			return err
 		}

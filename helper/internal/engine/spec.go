@@ -60,17 +60,16 @@ func command(p policy.Policy) string {
 
 // mounts are what each transport needs, and the policy's own.
 func mounts(p policy.Policy) []mount.Mount {
-	c := p.Container
-	list := []mount.Mount{{Type: mount.TypeBind, Source: c.Guest, Target: place.Guest, ReadOnly: true}}
+	list := []mount.Mount{{Type: mount.TypeBind, Source: p.Sources.Guest, Target: place.Guest, ReadOnly: true}}
 	if p.Transport != policy.Direct {
-		list = append(list, mount.Mount{Type: mount.TypeBind, Source: c.Lifeline, Target: place.Lifeline})
+		list = append(list, mount.Mount{Type: mount.TypeBind, Source: p.Sources.Lifeline, Target: place.Lifeline})
 	}
 	if p.Transport != policy.Docker {
 		list = append(list,
-			mount.Mount{Type: mount.TypeBind, Source: c.Serve, Target: place.Serve},
-			mount.Mount{Type: mount.TypeBind, Source: c.Names, Target: place.Names, ReadOnly: true})
+			mount.Mount{Type: mount.TypeBind, Source: p.Sources.Serve, Target: place.Serve},
+			mount.Mount{Type: mount.TypeBind, Source: p.Sources.Names, Target: place.Names, ReadOnly: true})
 	}
-	for _, m := range c.Mounts {
+	for _, m := range p.Container.Mounts {
 		list = append(list, mount.Mount{Type: mount.TypeBind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly})
 	}
 	return list

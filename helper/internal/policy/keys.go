@@ -42,10 +42,6 @@ var keys = map[string]map[string]setter{
 		"nofile_hard":  number(func(p *Policy) *int64 { return &p.Container.NoFile.Hard }, 64, 1<<30),
 		"restart":      text(func(p *Policy) *string { return &p.Container.Restart }, `^(always|unless-stopped|on-failure|no)$`, "must be always, unless-stopped, on-failure or no"),
 		"heal":         flag(func(p *Policy) *bool { return &p.Container.Heal }),
-		"guest":        path(func(p *Policy) *string { return &p.Container.Guest }),
-		"lifeline":     path(func(p *Policy) *string { return &p.Container.Lifeline }),
-		"serve":        path(func(p *Policy) *string { return &p.Container.Serve }),
-		"names":        path(func(p *Policy) *string { return &p.Container.Names }),
 	},
 	"session": {
 		"shell":       path(func(p *Policy) *string { return &p.Session.Shell }),

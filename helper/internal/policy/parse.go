@@ -87,6 +87,8 @@ func apply(p *Policy, tree map[string]any, problems *Problems) {
 		switch known := keys[table]; {
 		case keys[""][table] != nil:
 			set(keys[""][table], table, content)
+		case !ok && (known == nil || table == ""):
+			report(table, "is no key of berth.toml")
 		case known == nil || table == "":
 			report(table, "is no table of berth.toml")
 		case !ok:

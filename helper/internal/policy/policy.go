@@ -20,7 +20,10 @@ const Path = "/etc/berth/berth.toml"
 // find it. `berth up` makes them agree with the policy.
 const (
 	EngineLink  = "/etc/berth/engine.sock"
-	ServeSocket = "/var/lib/berth/serve/" + place.Socket
+	ServeDir    = "/var/lib/berth/serve" // where the container makes its socket
+	ServeSocket = ServeDir + "/" + place.Socket
+	NamesDir    = "/var/lib/berth/names"    // what pam_berth.so records, and the server's rules
+	LifelineDir = "/var/lib/berth/lifeline" // the sockets of transport docker's sessions
 )
 
 // The ways to the container.
@@ -37,6 +40,7 @@ type Policy struct {
 	Container Container
 	Session   Session
 	Users     Users
+	Sources   Sources // no key of the file
 }
 
 // Engine is where the container engine is and how long a login waits for it.
@@ -61,11 +65,12 @@ type Container struct {
 	NoFile       NoFile
 	Restart      string
 	Heal         bool
-	Guest        string
-	Lifeline     string
-	Serve        string // where the socket is made
-	Names        string // where the PAM module leaves the names of its users
 }
+
+// Sources are the host's directories that berth itself has mounted into the
+// container, as the engine sees them. They follow from where berth is installed,
+// and from the constants above (cmd/berth, sources).
+type Sources struct{ Guest, Lifeline, Serve, Names string }
 
 // Mount is a directory of the host's in the container.
 type Mount struct {
@@ -108,15 +113,14 @@ func Default() Policy {
 			},
 			Mounts:    []Mount{{Source: "/home", Target: "/home"}},
 			PidsLimit: 4096, Memory: 2 << 30, NoFile: NoFile{1024, 16384}, Restart: "always", Heal: true,
-			Guest: place.Guest + "/guest", Lifeline: "/var/lib/berth/lifeline",
-			Serve: "/var/lib/berth/serve", Names: "/var/lib/berth/names",
 		},
 		Session: Session{
 			Shell: "/bin/bash", Path: "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games", Timeout: 10 * time.Second,
 			SetEnv: map[string]string{}, Limit: 100,
 		},
 		// login.defs' 60000 would keep most directory servers' users out.
-		Users: Users{UIDMin: 1000, UIDMax: 1<<31 - 1},
+		Users:   Users{UIDMin: 1000, UIDMax: 1<<31 - 1},
+		Sources: Sources{Guest: place.Guest + "/guest", Lifeline: LifelineDir, Serve: ServeDir, Names: NamesDir},
 	}
 }
 

@@ -61,10 +61,6 @@ nofile_soft = 100
 nofile_hard = 200
 restart = "no"
 heal = false
-guest = "/opt/berth/guest"
-lifeline = "/srv/berth/lifeline"
-serve = "/srv/berth/serve"
-names = "/srv/berth/names"
 [[container.mount]]
 source = "/srv/data"
 read_only = true
@@ -93,10 +89,10 @@ uid_max = 4294967294
 			Capabilities: []string{"CHOWN", "SETGID", "SETUID"}, Seccomp: "/etc/berth/seccomp.json",
 			Tmpfs:     map[string]string{"/run": "size=1m", "/tmp": "size=2m,exec"},
 			Mounts:    []Mount{{"/srv/data", "/srv/data", true}, {"/home", "/home", false}},
-			PidsLimit: 100, Memory: 512 << 20, NoFile: NoFile{100, 200}, Restart: "no", Guest: "/opt/berth/guest", Lifeline: "/srv/berth/lifeline",
-			Serve: "/srv/berth/serve", Names: "/srv/berth/names"},
+			PidsLimit: 100, Memory: 512 << 20, NoFile: NoFile{100, 200}, Restart: "no"},
 		Session: Session{"/bin/zsh", "/bin:/usr/bin", &mask, map[string]string{"SITE": "a b"}, []string{"GIT_*"}, "/opt/sftp", true, time.Minute, 7},
 		Users:   Users{500, 1<<32 - 2},
+		Sources: Default().Sources,
 	}
 	if err != nil || !reflect.DeepEqual(p, want) {
 		t.Errorf("got  %+v\nwant %+v\n%v", p, want, err)
@@ -112,11 +108,13 @@ func TestEveryKeyIsChecked(t *testing.T) {
 		"container.read_only": `"hunter2"`, "container.capabilities": `["SETUID", "SETGID", "SYS_ADMIN"]`, "container.seccomp": `"unconfined"`,
 		"container.tmpfs": `{ "/tmp" = "size=1m" }`, "container.pids_limit": `-3`, "container.memory": `"hunter2"`,
 		"container.nofile_soft": `1`, "container.nofile_hard": `"hunter2"`, "container.restart": `"hunter2"`, "container.heal": `1`,
-		"container.guest": `"../hunter2"`, "container.lifeline": `"/a/../b"`, "container.serve": `"x"`, "container.names": `3`, "container.mount": `"hunter2"`,
-		"session.shell": `"bash"`, "session.path": `"hunter2:/bin"`, "session.umask": `27`, "session.set_env": `{ "A B" = "hunter2" }`,
+		"container.mount": `"hunter2"`,
+		"session.shell":   `"bash"`, "session.path": `"hunter2:/bin"`, "session.umask": `27`, "session.set_env": `{ "A B" = "hunter2" }`,
 		"session.accept_env": `["*"]`, "session.sftp_server": `7`, "session.linger": `"yes"`, "session.timeout": `"0s"`, "session.limit": `0`, "transport": `"hunter2"`,
 		"users.uid_min": `"hunter2"`, "users.uid_max": `0`,
-		"container.nmae": `"hunter2"`, "sesion": `{ hunter2 = 1 }`,
+		"container.nmae": `"hunter2"`, "sesion": `{ hunter2 = 1 }`, "trnasport": `"hunter2"`,
+		// Constants decide these.
+		"container.guest": `"/srv"`, "container.lifeline": `"/srv"`, "container.serve": `"/srv"`, "container.names": `"/srv"`,
 	}
 	for table, known := range keys {
 		for name := range known {
@@ -136,6 +134,11 @@ func TestEveryKeyIsChecked(t *testing.T) {
 	}
 	for _, problem := range problems.List {
 		if wrong[problem.Key] == "" {
+			t.Errorf("%s: %s", problem.Key, problem.Text)
+		}
+		// A misspelt key is no table.
+		table := strings.HasPrefix(wrong[problem.Key], "{") && !strings.Contains(problem.Key, ".")
+		if strings.Contains(problem.Text, "is no table") != table {
 			t.Errorf("%s: %s", problem.Key, problem.Text)
 		}
 	}

@@ -26,8 +26,9 @@ type Caller struct {
 	Limits []lifeline.Limit
 }
 
-// Start makes the process safe to read in, and returns what its caller left. It
-// is the first thing that main does.
+// Start makes the process safe to read in, and returns what its caller left.
+// berth-session calls the container before it (direct.Begin); what that opens is
+// closed on exec as well.
 func Start() (Caller, error) {
 	// Whatever fs.suid_dumpable says: nobody reaches into it by ptrace(2), and
 	// what it holds belongs in no core file.

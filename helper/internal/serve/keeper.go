@@ -29,7 +29,6 @@ import (
 // keeper is the container's main process.
 type keeper struct {
 	listener int
-	given    *rules.Rules // with the listener; nil: those of the directory of names
 	server   int          // pid; 0: none runs
 	known    map[int]bool // supervisors
 	reports  chan string  // what the server says; closed with its end
@@ -62,7 +61,7 @@ func Keep() error {
 	if err := os.Chmod(place.Private, 0o700); err != nil {
 		return err
 	}
-	fd, err := Listen(place.Serve)
+	fd, err := listen(place.Serve)
 	if err != nil {
 		return err
 	}
@@ -106,9 +105,6 @@ func (k *keeper) run() error {
 			if sig != unix.SIGHUP {
 				return nil // and the container ends
 			}
-			if k.given != nil {
-				continue
-			}
 			if err := k.replace(); err != nil {
 				logf("the new program does not start: %v", err)
 			}
@@ -130,19 +126,11 @@ func (k *keeper) run() error {
 	}
 }
 
-// rules returns those of now; an adopted container's stay what they were.
-func (k *keeper) rules() (rules.Rules, error) {
-	if k.given != nil {
-		return *k.given, nil
-	}
-	return rules.Load(filepath.Join(place.Names, rules.File))
-}
-
 // serve starts a server.
 func (k *keeper) serve() {
 	k.started = time.Now()
 	k.restart = time.After(restartPause) // if this fails
-	r, err := k.rules()
+	r, err := rules.Load(filepath.Join(place.Names, rules.File))
 	if err != nil {
 		logf("nobody is served: %v; run `berth up`", err)
 		k.restart = time.After(10 * restartPause)

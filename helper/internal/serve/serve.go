@@ -40,9 +40,9 @@ const (
 	reportFD   = 4
 )
 
-// Listen makes the socket in dir. Every user of the host may reach it, and no user
+// listen makes the socket in dir. Every user of the host may reach it, and no user
 // of the container.
-func Listen(dir string) (int, error) {
+func listen(dir string) (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
