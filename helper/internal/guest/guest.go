@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package guest is berth-enter: the end of a session inside the container. The
-// engine, or the container's server, starts it as container root; it becomes the
-// user before it reads what she asked for, starts her program, stays its parent,
-// and ends all of the session's processes when the lifeline closes.
+// Package guest is a supervisor: the end of a session inside the container. The
+// engine, or the container's spawner, starts it as container root; it tells the
+// keeper for whom it works, becomes the user before it reads what they asked for,
+// starts their program and stays its parent, as berth-init watch (helper/init).
 package guest
 
 import (
@@ -28,12 +28,18 @@ const handshake = 10 * time.Second
 var lifelineName = regexp.MustCompile(`^[0-9]{1,10}\.[0-9]{1,10}$`)
 
 // Call is a session that the engine started: it calls the lifeline called name,
-// whose listener is berth-session itself, and serves it to the death of the
-// session's last process. Failures are told to the other end if there is one.
+// whose listener is berth-session itself, and serves it. It returns when the
+// session could not be started; failures are told to the other end if there is
+// one.
 func Call(name string) error {
 	if !lifelineName.MatchString(name) {
 		return fmt.Errorf("%q names no lifeline", name)
 	}
+	v, err := newSupervisor(false)
+	if err != nil {
+		return err
+	}
+	defer v.keeper.done()
 	path := filepath.Join(place.Lifeline, name)
 	line, err := lifeline.Dial(path, handshake)
 	if err != nil {
@@ -41,13 +47,18 @@ func Call(name string) error {
 	}
 	// It has served: its directory belongs to container root.
 	_ = unix.Unlink(path)
-	return serve(line, called)
+	return v.serve(line, v.called)
 }
 
 // Answer waits on the socket way until the container's server hands it a
-// session's connection, and serves that. Who called may have written its own
-// program for it: nothing that it says is believed of anybody but herself.
-func Answer(way int, r rules.Rules) error {
+// session's connection, and serves that as Call does. Who called may have written
+// its own program for it: nothing that it says is believed of anybody but itself.
+func Answer(way int) error {
+	v, err := newSupervisor(true)
+	if err != nil {
+		return err
+	}
+	defer v.keeper.done()
 	server, err := lifeline.New(way)
 	if err != nil {
 		return err
@@ -68,26 +79,40 @@ func Answer(way int, r rules.Rules) error {
 	if err != nil {
 		return err
 	}
-	return serve(line, func(line *lifeline.Conn, peer lifeline.Peer) (account, error) { return answered(line, peer, r) })
+	return v.serve(line, v.answered)
 }
 
-// account is what is needed to run a program as the peer, who has been become.
-type account struct {
-	home, shell string
-	linger      *bool // nil: as the request says
+// supervisor is what one goes by.
+type supervisor struct {
+	rules  rules.Rules
+	keeper *keeper
+	direct bool // the server handed it the session
 }
 
-// serve takes a session from the connection to its end.
-func serve(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (account, error)) error {
+func newSupervisor(direct bool) (*supervisor, error) {
+	r, err := rules.Load(filepath.Join(place.Names, rules.File))
+	if err != nil {
+		return nil, err
+	}
+	k, err := dialKeeper()
+	return &supervisor{rules: r, keeper: k, direct: direct}, err
+}
+
+// account is what is needed to run a program as the user.
+type account struct{ home, shell string }
+
+// serve takes a session from the connection to its running program, and then
+// becomes what watches over that.
+func (v *supervisor) serve(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (account, error)) error {
 	defer line.Close()
 	if err := line.SetDeadline(time.Now().Add(handshake)); err != nil {
 		return fmt.Errorf("lifeline: %w", err)
 	}
-	session, err := open(line, enter)
+	pid, err := v.open(line, enter)
 	if err != nil {
 		return errors.Join(err, line.Send(lifeline.Failure, refusal(err).Pack()))
 	}
-	return session.supervise(line)
+	return v.watch(line, pid)
 }
 
 func refusal(err error) lifeline.Refusal {
@@ -96,6 +121,18 @@ func refusal(err error) lifeline.Refusal {
 		r.Status, r.User = own.status, own.user
 	}
 	return r
+}
+
+var errTooMany = errors.New("the keeper counts too many sessions")
+
+// Probe is whether a session could be started here: the rules are whole, and the
+// keeper answers.
+func Probe() error {
+	v, err := newSupervisor(false)
+	if err == nil {
+		v.keeper.done()
+	}
+	return err
 }
 
 // refused is a failure with words for the user and an exit status of its own.
@@ -110,34 +147,35 @@ func (r *refused) Unwrap() error { return r.cause }
 
 // open takes the session from the connection to the running program.
 //
-// ORDER MATTERS. 1. The kernel says who. 2. As root: her names, nothing else;
-// then, for good: become her. 3. As her: read and do what she asked.
-func open(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (account, error)) (*running, error) {
+// ORDER MATTERS. 1. The kernel says who. 2. As root: the keeper is told, the names
+// are recorded, nothing else; then, for good: become the user. 3. As the user: read
+// and do what they asked.
+func (v *supervisor) open(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (account, error)) (pid int, err error) {
 	peer, err := line.Peer() // 1
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	if err := servable(peer); err != nil {
-		return nil, err
+		return 0, err
 	}
-	who, err := enter(line, peer) // 2
+	if err := v.register(line, peer); err != nil { // 2
+		return 0, err
+	}
+	who, err := enter(line, peer)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	request, err := wanted(line) // 3
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	if who.linger != nil {
-		request.Linger = *who.linger
-	}
-	return start(line, request, who.home, who.shell)
+	return v.start(line, request, who)
 }
 
 // called enters a session whose other end is berth-session: only that can have
 // made the lifeline, for which it took the engine's group. Its names are the
 // host's.
-func called(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
+func (v *supervisor) called(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
 	names, err := identified(line)
 	if err != nil {
 		return account{}, err
@@ -152,16 +190,16 @@ func called(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
 	return who, line.Send(lifeline.Ready, nil)
 }
 
-// answered enters a session whose other end may be anything of the peer's. Her
-// names come from a record of root's; her home and shell may be what she says,
-// for by the time that it is read this process is hers.
-func answered(line *lifeline.Conn, peer lifeline.Peer, r rules.Rules) (account, error) {
+// answered enters a session whose other end may be anything of the peer's. Its
+// names come from a record of root's; its home and shell may be what it says, for
+// by the time that it is read this process is the user's.
+func (v *supervisor) answered(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
 	kept, err := record.Read(place.Names, peer.UID)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return account{}, err
 	}
 	recorded := err == nil
-	known := lifeline.Names{User: kept.User, Gecos: kept.Gecos, Home: kept.Home, Shells: []string{r.Shell, "/bin/sh"}, Groups: kept.Groups}
+	known := lifeline.Names{User: kept.User, Gecos: kept.Gecos, Home: kept.Home, Shells: []string{v.rules.Shell, "/bin/sh"}, Groups: kept.Groups}
 	if recorded {
 		if kept.Shell != "" {
 			known.Shells = append([]string{kept.Shell}, known.Shells...)
@@ -180,7 +218,7 @@ func answered(line *lifeline.Conn, peer lifeline.Peer, r rules.Rules) (account, 
 	if err != nil {
 		return account{}, err
 	}
-	who := account{home: claimed.Home, shell: firstProgram(claimed.Shells), linger: &r.Linger}
+	who := account{home: claimed.Home, shell: firstProgram(claimed.Shells)}
 	if recorded {
 		who.home = known.Home
 	}
@@ -196,7 +234,7 @@ func wanted(line *lifeline.Conn) (lifeline.StartRequest, error) {
 	return lifeline.UnpackStart(body)
 }
 
-// claims reads what the peer, who has been become, says of herself.
+// claims reads what the peer says of itself, once this process is the peer's.
 func claims(line *lifeline.Conn) (lifeline.Names, error) {
 	if _, err := expect(line, lifeline.Hello, 0); err != nil {
 		return lifeline.Names{}, err

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"berth/helper/internal/lifeline"
 	"berth/helper/internal/terminal"
@@ -18,17 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// running is a session whose program has been started.
-type running struct {
-	pid    int
-	linger bool
-}
-
-// start runs what the request asks for and tells the other end.
-func start(line *lifeline.Conn, request lifeline.StartRequest, home, shell string) (*running, error) {
-	path, argv, err := program(request, shell)
+// start runs what the request asks for, tells the other end, and returns the
+// program's pid.
+func (v *supervisor) start(line *lifeline.Conn, request lifeline.StartRequest, who account) (int, error) {
+	path, argv, err := program(request, who.shell)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	files, master, tty, err := stdio(line, request)
 	defer func() {
@@ -40,26 +34,26 @@ func start(line *lifeline.Conn, request lifeline.StartRequest, home, shell strin
 		}
 	}()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	env := append(request.Env, "SHELL="+shell)
+	env := append(request.Env, "SHELL="+who.shell)
 	if tty != "" {
 		env = append(env, "SSH_TTY="+tty)
 	}
-	dir := home
-	if err := unix.Access(home, unix.X_OK); err != nil {
+	dir := who.home
+	if err := unix.Access(dir, unix.X_OK); err != nil {
+		fmt.Fprintf(files[2], "Could not change directory to %s: %v\n", dir, err)
 		dir = "/"
-		fmt.Fprintf(files[2], "Could not change directory to %s: %v\n", home, err)
 	}
 	// A subreaper inherits whatever a daemon leaves behind (PR_SET_CHILD_SUBREAPER,
 	// prctl(2)): nothing of the session escapes from under it.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return nil, fmt.Errorf("subreaper: %w", err)
+		return 0, fmt.Errorf("subreaper: %w", err)
 	}
 	// Children get these by inheritance. A limit that is above the container's
 	// own is the container's.
 	unix.Umask(int(request.Umask))
-	applyLimits(request.Limits)
+	applyLimits(append(request.Limits, lifeline.Limit{Resource: unix.RLIMIT_NPROC, Soft: v.rules.Processes, Hard: v.rules.Processes}))
 	attr := &syscall.ProcAttr{
 		Dir: dir, Env: env,
 		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd()},
@@ -69,21 +63,29 @@ func start(line *lifeline.Conn, request lifeline.StartRequest, home, shell strin
 	}
 	pid, err := syscall.ForkExec(path, argv, attr)
 	if err != nil {
-		status := 126
-		if errors.Is(err, unix.ENOENT) {
-			status = 127
-		}
-		return nil, &refused{status, path + ": " + err.Error(), err}
+		return 0, notRun(path, err)
 	}
 	var fds []int
 	if master != nil {
 		fds = append(fds, int(master.Fd()))
 	}
-	if err := line.Send(lifeline.Started, lifeline.Pack([]lifeline.Field{{Key: "tty", Value: tty}}), fds...); err != nil {
+	err = line.Send(lifeline.Started, lifeline.Pack([]lifeline.Field{{Key: "tty", Value: tty}}), fds...)
+	if err != nil {
 		_ = unix.Kill(pid, unix.SIGKILL)
-		return nil, err
 	}
-	return &running{pid: pid, linger: request.Linger}, line.SetDeadline(time.Time{})
+	return pid, err
+}
+
+// notRun says why a program could not be started, with the status that a shell
+// gives it.
+func notRun(path string, err error) error {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return &refused{127, path + ": " + err.Error(), err}
+	case errors.Is(err, unix.EAGAIN):
+		return &refused{255, "no more processes can be started: end some, or some sessions, and try again", err}
+	}
+	return &refused{126, path + ": " + err.Error(), err}
 }
 
 // program returns what to execute for a request, and its argv.

@@ -6,14 +6,43 @@ package guest
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"berth/helper/internal/lifeline"
+	"berth/helper/internal/place"
 	"berth/helper/internal/tree"
 
 	"golang.org/x/sys/unix"
 )
+
+// watch becomes the program that waits for the end of the session: a process of one
+// thread and a few pages, because there is one for each session (helper/init/
+// watch.c). This process's children stay its own. It returns only when it fails;
+// then the program dies with this process.
+func (v *supervisor) watch(line *lifeline.Conn, pid int) error {
+	path := place.Guest + "/berth-init"
+	var err error
+	if cerr := line.Control(func(fd uintptr) {
+		for _, kept := range []int{int(fd), v.keeper.fd} {
+			if _, ferr := unix.FcntlInt(uintptr(kept), unix.F_SETFD, 0); ferr != nil {
+				err = ferr
+				return
+			}
+		}
+		linger := "0"
+		if v.rules.Linger {
+			linger = "1"
+		}
+		argv := []string{path, "watch", strconv.Itoa(pid), linger, strconv.Itoa(int(fd)), strconv.Itoa(v.keeper.fd)}
+		err = unix.Exec(path, argv, []string{})
+	}); cerr != nil {
+		err = cerr
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
 
 // How long after the session's end its processes are asked, then told, then
 // made to go.
@@ -23,74 +52,30 @@ const (
 	again     = 20 * time.Millisecond
 )
 
-// supervise waits for the program's end or the lifeline's, whichever is first,
-// and returns when no process of the session is left.
-func (s *running) supervise(line *lifeline.Conn) error {
-	ended := make(chan lifeline.Ending, 1) // the program has
-	childless := make(chan struct{})       // everything has
-	go s.reap(ended, childless)
-	gone := make(chan struct{})
+// Clear ends all that is left of a session: berth-init watch becomes this when the
+// session is over and something is. Descriptor 3 is the keeper's connection.
+func Clear() error {
+	unix.CloseOnExec(3)
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("undumpable: %w", err)
+	}
+	childless := make(chan struct{})
 	go func() {
-		defer close(gone)
-		s.obey(line)
+		defer close(childless)
+		for {
+			if _, err := unix.Wait4(-1, nil, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
+				return // ECHILD
+			}
+		}
 	}()
-	var err error
-	select {
-	case ending := <-ended:
-		err = line.Send(lifeline.Exit, ending.Pack())
-		line.Close()
-	case <-gone:
-		// As the kernel does to a session whose terminal went away.
-		_ = unix.Kill(-s.pid, unix.SIGHUP)
-		_ = unix.Kill(-s.pid, unix.SIGCONT)
-	}
-	if s.linger {
-		<-childless
-		return err
-	}
 	endAll(childless)
-	return err
-}
-
-// reap collects every child, born or inherited, until there is none.
-func (s *running) reap(ended chan<- lifeline.Ending, childless chan<- struct{}) {
-	defer close(childless)
-	for {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, 0, nil)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return // ECHILD
-		case pid == s.pid && status.Signaled():
-			ended <- lifeline.Ending{Signal: int(status.Signal())}
-		case pid == s.pid && status.Exited():
-			ended <- lifeline.Ending{Status: status.ExitStatus()}
-		}
-	}
-}
-
-// obey passes signals on until the lifeline closes, or says something else.
-func (s *running) obey(line *lifeline.Conn) {
-	for {
-		kind, body, err := line.Recv(1)
-		if err != nil || kind != lifeline.Signal || len(body) != 1 {
-			return
-		}
-		_ = unix.Kill(-s.pid, unix.Signal(body[0]))
-	}
+	(&keeper{3}).done()
+	return nil
 }
 
 // endAll ends all descendants: SIGHUP, then SIGTERM, then SIGKILL until there
 // is none.
 func endAll(childless <-chan struct{}) {
-	// Most sessions leave nothing behind, and looking takes a while where there
-	// are many.
-	select {
-	case <-childless:
-		return
-	case <-time.After(time.Millisecond):
-	}
 	signalAll(unix.SIGHUP, unix.SIGCONT)
 	start := time.Now()
 	termed := false

@@ -83,7 +83,6 @@ type StartRequest struct {
 	Env     []string // NAME=value, complete
 	Umask   uint32
 	Limits  []Limit
-	Linger  bool
 	TTY     bool
 	Termios []byte // struct termios as the kernel has it; empty: the pty's defaults
 	Rows    uint16
@@ -96,7 +95,7 @@ type StartRequest struct {
 func (r StartRequest) Pack() []byte {
 	fields := []Field{
 		{"run", r.Run}, {"command", r.Command}, {"umask", strconv.FormatUint(uint64(r.Umask), 8)},
-		{"linger", strconv.FormatBool(r.Linger)}, {"tty", strconv.FormatBool(r.TTY)},
+		{"tty", strconv.FormatBool(r.TTY)},
 		{"termios", hex.EncodeToString(r.Termios)},
 		{"size", fmt.Sprintf("%d %d %d %d", r.Rows, r.Cols, r.XPixels, r.YPixels)},
 	}
@@ -134,8 +133,6 @@ func UnpackStart(body []byte) (StartRequest, error) {
 			var mask uint64
 			mask, err = strconv.ParseUint(f.Value, 8, 9)
 			r.Umask = uint32(mask)
-		case "linger":
-			r.Linger, err = strconv.ParseBool(f.Value)
 		case "tty":
 			r.TTY, err = strconv.ParseBool(f.Value)
 		case "termios":

@@ -127,7 +127,7 @@ func assemble(p policy.Policy, caller process.Caller, account identity.Account, 
 		Start: lifeline.StartRequest{
 			Run: kinds[req.Kind], Command: req.Command, SFTP: sftp,
 			Env:   environ.Build(facts, os.Environ(), p.Session.AcceptEnv, p.Session.SetEnv),
-			Umask: umask, Limits: caller.Limits, Linger: p.Session.Linger,
+			Umask: umask, Limits: caller.Limits,
 		},
 	}
 }

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package place says where the container sees what the host mounts for berth.
-// The host's own directories are the policy's to choose.
+// The host's own directories are the policy's to choose. berth-init has the same
+// paths (helper/init/init.h).
 package place
 
 const (
-	Guest    = "/usr/libexec/berth"  // this program, read-only
-	Lifeline = "/run/berth/lifeline" // transport docker: the sessions' sockets
-	Private  = "/run/berth/private"  // root's alone, inside
-	Serve    = Private + "/serve"    // transport direct: the server's socket
-	Socket   = "socket"              // its name there
-	Names    = "/run/berth/names"    // records of the users' names, and the rules, read-only
+	Guest     = "/usr/libexec/berth"  // berth-enter and berth-init, read-only
+	Lifeline  = "/run/berth/lifeline" // transport docker: the sessions' sockets
+	Private   = "/run/berth/private"  // root's alone, inside
+	Serve     = Private + "/serve"    // transport direct: the server's socket
+	Register  = Private + "/register" // where supervisors tell the keeper of their sessions
+	Names     = "/run/berth/names"    // records of the users' names, and the rules, read-only
+	Socket    = "socket"              // in Serve: every user's of the host
+	Control   = "control"             // in Serve: root's of the host
+	Unsettled = "unsettled"           // in Serve: a file that is there until `berth settle` has been
 )

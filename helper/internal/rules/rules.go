@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package rules is the part of the policy that the container's server goes by.
-// `berth up` writes it as root; inside it is read-only. One key=value stands for
-// each rule, a line in the file, a word in an argument list: nothing there needs
-// a parser that could be surprised.
+// `berth up` writes it as root; inside it is read-only. Each rule is a line
+// key=value: nothing there needs a parser that could be surprised.
 package rules
 
 import (
@@ -39,6 +38,7 @@ type Rules struct {
 	Limit          int      // of one user's sessions, those being opened included
 	Linger         bool     // what a session leaves behind may stay
 	Shell          string   // for a user whose own shell is not in the container
+	Processes      uint64   // RLIMIT_NPROC of each session (setrlimit(2))
 	Held           []uint32 // groups whose members are as good as root
 }
 
@@ -54,7 +54,7 @@ func (r Rules) Words() []string {
 	}
 	return []string{
 		fmt.Sprintf("uid_min=%d", r.UIDMin), fmt.Sprintf("uid_max=%d", r.UIDMax), fmt.Sprintf("limit=%d", r.Limit),
-		fmt.Sprintf("linger=%t", r.Linger), "shell=" + r.Shell, "held=" + strings.Join(held, ","),
+		fmt.Sprintf("linger=%t", r.Linger), "shell=" + r.Shell, fmt.Sprintf("processes=%d", r.Processes), "held=" + strings.Join(held, ","),
 	}
 }
 
@@ -77,6 +77,8 @@ func Parse(words []string) (Rules, error) {
 			r.Linger, err = strconv.ParseBool(value)
 		case "shell":
 			r.Shell = value
+		case "processes":
+			r.Processes, err = strconv.ParseUint(value, 10, 32)
 		case "held":
 			for _, text := range strings.FieldsFunc(value, func(c rune) bool { return c == ',' }) {
 				var gid uint32
@@ -94,7 +96,7 @@ func Parse(words []string) (Rules, error) {
 		}
 		seen = append(seen, key)
 	}
-	if len(seen) != len(Rules{}.Words()) || r.UIDMin < 1 || r.Limit < 1 {
+	if len(seen) != len(Rules{}.Words()) || r.UIDMin < 1 || r.Limit < 1 || r.Processes < 1 {
 		return Rules{}, fmt.Errorf("%w: %q", ErrIncomplete, words)
 	}
 	return r, nil

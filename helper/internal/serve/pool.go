@@ -3,12 +3,15 @@
 // Process: berth-enter server. As: container root.
 //
 // Supervisors are started before they are needed: a login does not wait for one
-// to be executed. One that waits has read nothing and knows nobody.
+// to be executed.
 
 package serve
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,95 +20,136 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spare is how many supervisors wait for a session.
-const spare = 4
+const (
+	// spare is how many supervisors wait for a session.
+	spare = 4
+	// quiet is how long after a login its spare is asked for: the processor is the
+	// login's first.
+	quiet = 10 * time.Millisecond
+	// retry is the pause after the spawner could not start one.
+	retry = time.Second
+	// tooLong is how long a caller waits for a supervisor.
+	tooLong = 8 * time.Second
+)
 
-// quiet is how long after a login its spare is replaced: the processor is the
-// login's first.
-const quiet = 10 * time.Millisecond
+// pool are the supervisors without a session.
+type pool struct {
+	spawner syscall.RawConn
+	ready   chan *lifeline.Conn
+	errs    chan error // for a caller who waits; else it is nobody's
 
-// refill keeps as many supervisors waiting as there should be.
-func (s *server) refill() {
-	for {
-		s.mu.Lock()
+	mu      sync.Mutex
+	coming  int // asked for, not yet answered
+	waiting int // callers who have none yet
+}
+
+func newPool(fd int) (*pool, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, fmt.Errorf("spawner: %w", err)
+	}
+	raw, err := os.NewFile(uintptr(fd), "spawner").SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("spawner: %w", err)
+	}
+	p := &pool{spawner: raw, ready: make(chan *lifeline.Conn, 256), errs: make(chan error)}
+	p.topUp()
+	return p, nil
+}
+
+// topUp asks for as many as there should be, beside those that callers wait for.
+func (p *pool) topUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.coming+len(p.ready)-p.waiting < spare && p.coming < cap(p.ready) {
 		var err error
-		for len(s.waiting) < spare && err == nil {
-			_, _, err = s.supervisor()
+		if cerr := p.spawner.Write(func(fd uintptr) bool {
+			err = unix.Sendto(int(fd), []byte(ask), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
+			return true
+		}); cerr != nil || err != nil {
+			return // too many wait already, or it has ended: then so do we
 		}
-		if err != nil {
-			s.log.logf(time.Now(), 0, "supervisor: %v", err)
-		}
-		s.mu.Unlock()
-		<-s.wanted
-		time.Sleep(quiet)
+		p.coming++
 	}
 }
 
-// supervisor starts one that waits. It is called with the lock held: else it
-// could be reaped before it is known.
-func (s *server) supervisor() (int, *lifeline.Conn, error) {
-	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, nil, fmt.Errorf("socketpair: %w", err)
-	}
-	defer unix.Close(ends[1])
-	way, err := lifeline.New(ends[0])
-	if err != nil {
-		unix.Close(ends[0])
-		return 0, nil, err
-	}
-	pid, err := spawn(append([]string{"session", "-"}, s.rules.Words()...), []int{-1, -1, -1, ends[1]}, &syscall.SysProcAttr{Setsid: true})
-	if err != nil {
-		way.Close()
-		return 0, nil, err
-	}
-	s.waiting[pid] = way
-	return pid, way, nil
-}
-
-// start hands the connection to a supervisor and tells the keeper: in this
-// order, or a server that died between the two would leave a session that the
-// keeper takes for what a dead one left.
-func (s *server) start(line *lifeline.Conn, peer lifeline.Peer) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer func() {
-		select {
-		case s.wanted <- struct{}{}:
-		default:
-		}
-	}()
+// fill takes what the spawner answers, until it has gone.
+func (p *pool) fill() error {
 	for {
-		pid, way, err := s.one()
-		if err != nil {
-			return fmt.Errorf("supervisor: %w", err)
+		text, oob := make([]byte, 256), make([]byte, unix.CmsgSpace(4))
+		var n, oobn int
+		var err error
+		if rerr := p.spawner.Read(func(fd uintptr) bool {
+			n, oobn, _, _, err = unix.Recvmsg(int(fd), text, oob, unix.MSG_CMSG_CLOEXEC)
+			return err != unix.EAGAIN
+		}); rerr != nil {
+			return fmt.Errorf("spawner: %w", rerr)
 		}
-		s.sessions[pid] = peer.UID
-		fmt.Fprintf(s.report, "+%d\n", pid)
-		cerr := line.Control(func(fd uintptr) { err = way.Send(lifeline.Hello, nil, int(fd)) })
-		way.Close()
 		switch {
-		case cerr != nil:
-			err = cerr
-		case err == nil:
-			return nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil || n == 0:
+			return fmt.Errorf("the spawner has ended: %w", errors.Join(err, unix.EPIPE))
 		}
-		// It has died meanwhile, and will be reaped; or the caller is gone.
-		delete(s.sessions, pid)
-		fmt.Fprintf(s.report, "-%d\n", pid)
-		if cerr != nil {
-			return cerr
+		way, err := answered(string(text[:n]), oob[:oobn])
+		p.mu.Lock()
+		p.coming--
+		p.mu.Unlock()
+		if err != nil {
+			select {
+			case p.errs <- err:
+			default:
+			}
+			time.AfterFunc(retry, p.topUp)
+			continue
+		}
+		select {
+		case p.ready <- way:
+		default:
+			way.Close() // a server before this one had asked for many
 		}
 	}
 }
 
-// one takes a waiting supervisor, or starts one.
-func (s *server) one() (int, *lifeline.Conn, error) {
-	for pid, way := range s.waiting {
-		delete(s.waiting, pid)
-		return pid, way, nil
+func answered(text string, oob []byte) (*lifeline.Conn, error) {
+	if text != given {
+		return nil, errors.New(text[len(failed):])
 	}
-	pid, way, err := s.supervisor()
-	delete(s.waiting, pid)
-	return pid, way, err
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(messages) != 1 {
+		return nil, fmt.Errorf("spawner: no descriptor: %w", errors.Join(err, unix.EBADMSG))
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		return nil, fmt.Errorf("spawner: %w", err)
+	}
+	return lifeline.New(fds[0])
+}
+
+// take returns a supervisor that waits.
+func (p *pool) take() (*lifeline.Conn, error) {
+	defer time.AfterFunc(quiet, p.topUp)
+	select {
+	case way := <-p.ready:
+		return way, nil
+	default:
+	}
+	p.mu.Lock()
+	p.waiting++
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.waiting--
+		p.mu.Unlock()
+	}()
+	p.topUp()
+	late := time.NewTimer(tooLong)
+	defer late.Stop()
+	select {
+	case way := <-p.ready:
+		return way, nil
+	case err := <-p.errs:
+		return nil, err
+	case <-late.C:
+		return nil, os.ErrDeadlineExceeded
+	}
 }

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Process: berth-enter server. As: container root, whose only capabilities are
-// SETUID and SETGID, which its children need. It never waits for a caller
-// anywhere but in that caller's own goroutine, and there with a deadline.
+// Process: berth-enter server. As: container root. It never waits for a caller
+// anywhere but in that caller's own goroutine, and there with a deadline. It starts
+// no process.
 
 package serve
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -27,50 +29,62 @@ import (
 // silence is how long a caller may say nothing.
 const silence = 10 * time.Second
 
-// server is what one server knows. Its sessions are not lost with it.
-type server struct {
-	rules  rules.Rules
-	report *os.File
+// Descriptors that a server inherits.
+const (
+	listenerFD = 3
+	startFD    = 4 // a byte comes when this server is to serve
+	spawnerFD  = 5
+)
 
-	mu       sync.Mutex
-	waiting  map[int]*lifeline.Conn // supervisors without a session: the way to hand them one
-	wanted   chan struct{}          // has one when more should wait
-	sessions map[int]uint32         // a supervisor's pid: its user
-	open     map[uint32]int         // a user's sessions, those being opened included
-	log      limiter
+// server is what one server knows. Sessions do not depend on it.
+type server struct {
+	rules rules.Rules
+	pool  *pool
+
+	mu      sync.Mutex
+	callers map[uint32]int // a user's connections that have no supervisor yet
+	log     limiter
 }
 
-// Serve accepts sessions on the listener that the keeper left, until it is told
-// to end.
-func Serve(words []string) error {
-	r, err := rules.Parse(words)
+// Serve stands by until it is told to serve, then accepts sessions until it is
+// told to end. What it needs for that, it has before: when the one before it has
+// died there may be no room for anything new.
+func Serve() error {
+	r, err := rules.Load(filepath.Join(place.Names, rules.File))
 	if err != nil {
-		return err
+		return fmt.Errorf("nobody is served: %w; run `berth up`", err)
 	}
 	debug.SetGCPercent(thrifty)
-	unix.CloseOnExec(listenerFD)
-	unix.CloseOnExec(reportFD)
-	s := &server{rules: r, report: os.NewFile(reportFD, "report"),
-		waiting: map[int]*lifeline.Conn{}, wanted: make(chan struct{}, 1), sessions: map[int]uint32{}, open: map[uint32]int{}, log: limiter{say: logf}}
+	for _, fd := range []int{listenerFD, startFD, spawnerFD} {
+		unix.CloseOnExec(fd)
+	}
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, unix.SIGTERM)
-	died := make(chan os.Signal, 1)
-	signal.Notify(died, unix.SIGCHLD)
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGPIPE)
-	go func() {
-		for range died {
-			s.reap()
-		}
-	}()
-	go s.refill()
-	failed := make(chan error, 1)
-	go func() { failed <- s.accept() }()
+	failed := make(chan error, 2)
+	go func() { failed <- serve(r, failed) }()
 	select {
 	case <-end:
 		return nil
 	case err := <-failed:
 		return err
 	}
+}
+
+func serve(r rules.Rules, failed chan<- error) error {
+	var one [1]byte
+	start := os.NewFile(startFD, "start")
+	if _, err := io.ReadFull(start, one[:]); err != nil {
+		return fmt.Errorf("stood by: %w", err)
+	}
+	start.Close()
+	p, err := newPool(spawnerFD)
+	if err != nil {
+		return err
+	}
+	s := &server{rules: r, pool: p, callers: map[uint32]int{}, log: limiter{say: logf}}
+	go func() { failed <- p.fill() }()
+	return s.accept()
 }
 
 // accept hands each caller to a goroutine of its own.
@@ -119,23 +133,32 @@ func (s *server) handle(fd int) {
 		return
 	}
 	if !s.enter(peer.UID) {
-		s.refuse(line, peer, refusal{fmt.Sprintf("you have %d sessions, and more are not allowed; end one", s.rules.Limit), "too many sessions"})
+		s.refuse(line, peer, refusal{fmt.Sprintf("you have %d logins under way, and more are not allowed", s.rules.Limit), "too many callers"})
 		return
 	}
-	started := false
-	defer func() {
-		if !started {
-			s.leave(peer.UID)
-		}
-	}()
+	defer s.leave(peer.UID)
 	if line.SetDeadline(time.Now().Add(silence)) != nil || line.AwaitByte() != nil {
 		return // gone, or silent: there is nobody to tell
 	}
-	if err := s.start(line, peer); err != nil {
+	if err := s.start(line); err != nil {
 		s.refuse(line, peer, refusal{"the session could not be started in the container", err.Error()})
-		return
 	}
-	started = true
+}
+
+// start hands the connection to a supervisor.
+func (s *server) start(line *lifeline.Conn) error {
+	for {
+		way, err := s.pool.take()
+		if err != nil {
+			return fmt.Errorf("supervisor: %w", err)
+		}
+		cerr := line.Control(func(fd uintptr) { err = way.Send(lifeline.Hello, nil, int(fd)) })
+		way.Close()
+		// One that has died while it waited is followed by the next.
+		if cerr != nil || err == nil {
+			return cerr
+		}
+	}
 }
 
 // refusal is why somebody is not served: for her, and for the log.
@@ -184,47 +207,17 @@ func (s *server) judge(peer lifeline.Peer) *refusal {
 func (s *server) enter(uid uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open[uid] >= s.rules.Limit {
+	if s.callers[uid] >= s.rules.Limit {
 		return false
 	}
-	s.open[uid]++
+	s.callers[uid]++
 	return true
 }
 
 func (s *server) leave(uid uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.release(uid)
-}
-
-// release is leave with the lock held.
-func (s *server) release(uid uint32) {
-	if s.open[uid]--; s.open[uid] <= 0 {
-		delete(s.open, uid)
+	if s.callers[uid]--; s.callers[uid] <= 0 {
+		delete(s.callers, uid)
 	}
-}
-
-// reap waits for what has ended. A supervisor that was killed leaves processes
-// to the keeper.
-func (s *server) reap() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	collect(func(pid int, status unix.WaitStatus) {
-		if way, idle := s.waiting[pid]; idle {
-			way.Close()
-			delete(s.waiting, pid)
-		}
-		uid, ours := s.sessions[pid]
-		if !ours {
-			return
-		}
-		delete(s.sessions, pid)
-		s.release(uid)
-		sign := '-'
-		if !status.Exited() {
-			sign = '!'
-			s.log.logf(time.Now(), uid, "the supervisor %d of uid %d died of signal %d; its session is ended", pid, uid, status.Signal())
-		}
-		fmt.Fprintf(s.report, "%c%d\n", sign, pid)
-	})
 }

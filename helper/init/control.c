@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Process: berth-init. As: container root.
+//
+// What root of the host may ask: a word and a number in a line, answered in lines.
+//
+//	count        key=value lines
+//	list FROM    a line "PID UID SECONDS-SINCE-1970 direct|exec" for each session, from
+//	             the slot FROM on; at last "more FROM", or "end"
+//	end PID      ends the session of the supervisor PID
+//	renew        has the program, and the rules, of now take over; sessions go on
+//
+// The answer to end and renew is "ok", or why not.
+
+#define _GNU_SOURCE
+#include "init.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 5000
+#define PAGE 1000
+
+static struct request {
+	int fd;
+	long deadline; /* 0: not in use */
+} requests[16];
+static int pending = -1;
+
+void control_accept(void)
+{
+	int fd = accept4(keeper.control, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	accepted_root_only(&fd, 1, NULL);
+	if (fd < 0)
+		return;
+	for (size_t i = 0; i < LENGTH(requests); i++)
+		if (!requests[i].deadline) {
+			if (watch_fd(fd, EPOLLIN, REQUEST, i) != 0)
+				break;
+			requests[i] = (struct request){ fd, now_ms() + PATIENCE_MS };
+			return;
+		}
+	close(fd);
+}
+
+static void finish(struct request *r)
+{
+	close(r->fd);
+	r->deadline = 0;
+}
+
+int control_pending(void)
+{
+	return pending;
+}
+
+/* Answers a connection and closes it. */
+void control_answer(int fd, const char *text)
+{
+	char line[256];
+	int n = snprintf(line, sizeof line, "%s\n", text);
+	if (send(fd, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		logf_uid(0, "an answer is not taken: %s", strerror(errno));
+	close(fd);
+	if (fd == pending)
+		pending = -1;
+}
+
+static void count(int fd)
+{
+	char text[512];
+	size_t spare = 0, ending = 0;
+
+	for (size_t i = 0; i < sessions_used; i++) {
+		spare += sessions[i].state == SPARE;
+		ending += sessions[i].state == ENDING || sessions[i].state == DYING;
+	}
+	snprintf(text, sizeof text, "sessions=%zu\nending=%zu\nspare=%zu\nserver=%d\nstandby=%d\nspawner=%d\nserving=%d", session_count(UID_NONE), ending, spare,
+		 (int)keeper.active.pid, (int)keeper.standby.pid, (int)keeper.spawner, keeper.serving);
+	control_answer(fd, text);
+}
+
+static void list(int fd, size_t from)
+{
+	static char text[PAGE * 64];
+	size_t n = 0, i, shown = 0;
+
+	for (i = from; i < sessions_used && shown < PAGE; i++) {
+		const struct session *s = &sessions[i];
+		if (s->state <= SPARE || s->state == DYING)
+			continue;
+		n += (size_t)snprintf(text + n, sizeof text - n, "%d %lu %lld %s\n", (int)s->pid, (unsigned long)s->uid, s->since, s->direct ? "direct" : "exec");
+		shown++;
+	}
+	n += i < sessions_used ? (size_t)snprintf(text + n, sizeof text - n, "more %zu\n", i) : (size_t)snprintf(text + n, sizeof text - n, "end\n");
+	if (send(fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)n)
+		logf_uid(0, "a list is not taken: %s", strerror(errno));
+	close(fd);
+}
+
+static void renew(int fd)
+{
+	pending = fd;
+	resume_exec();
+	/* Here it goes on only if the new program could not be run. */
+	int failure = errno;
+	const char *problem = keeper_renew();
+	control_answer(fd, problem ? problem : strerror(failure));
+}
+
+void control_message(size_t i)
+{
+	struct request *r = &requests[i];
+	char text[64];
+	unsigned long number;
+
+	if (!r->deadline)
+		return;
+	ssize_t n = recv(r->fd, text, sizeof text - 1, MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	text[n > 0 ? n : 0] = 0;
+	if (n <= 0 || (!strchr(text, '\n') && n == sizeof text - 1)) {
+		finish(r);
+		return;
+	}
+	if (!strchr(text, '\n'))
+		return;
+	int fd = dup(r->fd); /* out of epoll's sight, and ours to close */
+	finish(r);
+	if (fd < 0)
+		return;
+	if (!strcmp(text, "count\n"))
+		count(fd);
+	else if (sscanf(text, "list %lu\n", &number) == 1)
+		list(fd, number);
+	else if (sscanf(text, "end %lu\n", &number) == 1) {
+		const char *problem = session_end((pid_t)number);
+		control_answer(fd, problem ? problem : "ok");
+	} else if (!strcmp(text, "renew\n"))
+		renew(fd);
+	else
+		control_answer(fd, "that is not understood: it is from another version of berth");
+}
+
+void control_tick(long now, long *next)
+{
+	for (size_t i = 0; i < LENGTH(requests); i++) {
+		struct request *r = &requests[i];
+		if (r->deadline && r->deadline <= now)
+			finish(r);
+		else if (r->deadline && (!*next || r->deadline < *next))
+			*next = r->deadline;
+	}
+}
+
+void control_resume(int fd)
+{
+	pending = fd;
+}

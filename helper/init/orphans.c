@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Process: berth-init. As: container root with the capability KILL.
+//
+// A process whose parents have died becomes ours: the kernel sees to that. When a
+// supervisor dies before its session is cleared, its processes are found here by
+// that, and ended with all below them.
+
+#define _GNU_SOURCE
+#include "init.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define MOST_PROCESSES 65536
+#define SLOTS (2 * MOST_PROCESSES)
+
+static struct process {
+	pid_t pid, parent;
+	char zombie;
+	signed char below; /* an orphan, or below one: 1 yes, -1 no, 0 not known yet */
+} all[MOST_PROCESSES];
+static size_t n_all;
+static int slots[SLOTS]; /* pid, hashed: its index + 1 */
+static int proc = -1;
+
+void orphans_open(void)
+{
+	proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static struct process *find(pid_t pid)
+{
+	for (size_t h = (size_t)pid % SLOTS; slots[h]; h = (h + 1) % SLOTS)
+		if (all[slots[h] - 1].pid == pid)
+			return &all[slots[h] - 1];
+	return NULL;
+}
+
+static ssize_t slurp(const char *name, const char *file, char *buf, size_t size)
+{
+	char path[64];
+	snprintf(path, sizeof path, "%s/%s", name, file);
+	int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	ssize_t n = read(fd, buf, size - 1);
+	close(fd);
+	buf[n > 0 ? n : 0] = 0;
+	return n;
+}
+
+/* The name in the second field of /proc/PID/stat may hold anything, parentheses
+ * included: what counts stands behind the last one (proc(5)). */
+static void take(const char *name)
+{
+	char text[1024], state;
+	struct process *p = &all[n_all];
+	const char *rest;
+
+	if (n_all == MOST_PROCESSES || slurp(name, "stat", text, sizeof text) <= 0)
+		return;
+	if (!(rest = strrchr(text, ')')) || sscanf(rest + 1, " %c %d", &state, &p->parent) != 2)
+		return;
+	p->pid = atoi(name);
+	p->zombie = state == 'Z' || state == 'X';
+	p->below = 0;
+	size_t h = (size_t)p->pid % SLOTS;
+	while (slots[h])
+		h = (h + 1) % SLOTS;
+	slots[h] = (int)++n_all;
+}
+
+static int look(void)
+{
+	char buf[32768] __attribute__((aligned(8)));
+	long n;
+
+	n_all = 0;
+	memset(slots, 0, sizeof slots);
+	if (lseek(proc, 0, SEEK_SET) != 0)
+		return -1;
+	while ((n = syscall(SYS_getdents64, proc, buf, sizeof buf)) > 0)
+		for (long at = 0; at < n;) {
+			struct dirent64 *e = (struct dirent64 *)(buf + at);
+			if (e->d_name[0] >= '1' && e->d_name[0] <= '9')
+				take(e->d_name);
+			at += e->d_reclen;
+		}
+	return n < 0 ? -1 : 0;
+}
+
+/* Is this child of ours left from a session? Root's own are berth's. */
+static int orphan(const struct process *p)
+{
+	char name[16], text[2048];
+	unsigned uid;
+
+	if (p->parent != 1 || session_is_supervisor(p->pid))
+		return 0;
+	snprintf(name, sizeof name, "%d", (int)p->pid);
+	if (slurp(name, "status", text, sizeof text) <= 0)
+		return 0;
+	const char *line = strstr(text, "\nUid:");
+	return line && sscanf(line, "\nUid: %u", &uid) == 1 && uid != 0;
+}
+
+/* Says of p, and of all between it and what is known, whether it is to end. */
+static void decide(struct process *p)
+{
+	struct process *top = p;
+	int steps = 0;
+	signed char verdict;
+
+	for (;;) {
+		if (top->below) {
+			verdict = top->below;
+			break;
+		}
+		if (top->parent <= 1) {
+			verdict = orphan(top) ? 1 : -1;
+			break;
+		}
+		struct process *up = find(top->parent);
+		/* A parent that has ended meanwhile, or a circle of numbers that came
+		 * again while we looked: the next look will tell. */
+		if (!up || steps++ > MOST_PROCESSES) {
+			verdict = -1;
+			break;
+		}
+		top = up;
+	}
+	for (struct process *q = p; q && !q->below; q = q->parent > 1 ? find(q->parent) : NULL)
+		q->below = verdict;
+}
+
+static void signal_all(int sig)
+{
+	for (size_t i = 0; i < n_all; i++)
+		if (all[i].below == 1 && !all[i].zombie)
+			kill(all[i].pid, sig);
+}
+
+int orphans_end(void)
+{
+	int found = 0;
+
+	if (look() != 0)
+		return -1;
+	for (size_t i = 0; i < n_all; i++) {
+		decide(&all[i]);
+		found += all[i].below == 1 && !all[i].zombie;
+	}
+	/* Stopped first: what is being killed cannot fork any more. */
+	if (found) {
+		signal_all(SIGSTOP);
+		signal_all(SIGKILL);
+	}
+	return found;
+}

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Process: berth-init. As: container root.
+//
+// The sessions, whichever way they came. A supervisor connects while it is still
+// root, says for whom it is about to work, and hands over a copy of the session's
+// lifeline. The connection is open for as long as it lives; the copy tells when
+// the other end of the session goes away, should the supervisor be stopped.
+
+#define _GNU_SOURCE
+#include "init.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* How long a supervisor may take to clear its session when the other end is
+ * gone. It asks, then tells, then kills within 2 s (package guest). */
+#define PATIENCE_MS 3500
+/* How long one that was killed is looked for. */
+#define DYING_MS 10000
+#define LOOK_MS 20
+
+struct session sessions[MOST_SESSIONS];
+size_t sessions_used;
+static long look_for_orphans; /* when; 0: none are expected */
+
+static struct session *free_slot(void)
+{
+	for (size_t i = 0; i < MOST_SESSIONS; i++)
+		if (sessions[i].state == FREE) {
+			if (i >= sessions_used)
+				sessions_used = i + 1;
+			return &sessions[i];
+		}
+	return NULL;
+}
+
+static int counts(const struct session *s)
+{
+	return s->state == HELD_BACK || s->state == OPEN || s->state == ENDING;
+}
+
+size_t session_count(uid_t uid)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < sessions_used; i++)
+		n += counts(&sessions[i]) && (uid == UID_NONE || sessions[i].uid == uid);
+	return n;
+}
+
+int session_is_supervisor(pid_t pid)
+{
+	for (size_t i = 0; i < sessions_used; i++)
+		if (sessions[i].pid == pid && counts(&sessions[i]))
+			return 1;
+	return 0;
+}
+
+/* Whether anything of the user's may be alive. */
+static int lives(uid_t uid)
+{
+	for (size_t i = 0; i < sessions_used; i++)
+		if (sessions[i].state > SPARE && sessions[i].uid == uid)
+			return 1;
+	return 0;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void drop(struct session *s)
+{
+	uid_t uid = s->uid;
+	gid_t gid = s->gid;
+	int swept = s->state > HELD_BACK && !s->linger;
+
+	close_fd(&s->connection);
+	close_fd(&s->lifeline);
+	*s = (struct session){ .state = FREE };
+	while (sessions_used && sessions[sessions_used - 1].state == FREE)
+		sessions_used--;
+	if (swept && !lives(uid))
+		sweep_user(uid, gid);
+}
+
+int session_adopt(const struct session *from)
+{
+	struct session *s = free_slot();
+	if (!s)
+		return -1;
+	*s = *from;
+	size_t i = (size_t)(s - sessions);
+	if (s->connection >= 0 && watch_fd(s->connection, EPOLLIN, SUPERVISOR, i) != 0)
+		return -1;
+	if (s->lifeline >= 0 && watch_fd(s->lifeline, EPOLLRDHUP, LIFELINE, i) != 0)
+		return -1;
+	return 0;
+}
+
+void session_accept(void)
+{
+	struct session s = { .state = SPARE, .lifeline = -1 };
+
+	s.connection = accept4(keeper.registers, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	accepted_root_only(&s.connection, 0, &s.pid);
+	if (s.connection >= 0 && session_adopt(&s) != 0)
+		close(s.connection);
+}
+
+static void answer(const struct session *s, const char *text)
+{
+	if (send(s->connection, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		return; /* it has died: its connection says so next */
+}
+
+static void open_session(struct session *s)
+{
+	s->state = OPEN;
+	answer(s, "ok");
+}
+
+void session_answer_held_back(uid_t uid)
+{
+	for (size_t i = 0; i < sessions_used; i++)
+		if (sessions[i].state == HELD_BACK && sessions[i].uid == uid)
+			open_session(&sessions[i]);
+}
+
+/* What a supervisor says before it is the user: "uid gid limit linger direct". */
+static void registers(struct session *s, const char *text, int lifeline)
+{
+	unsigned long uid, gid, limit;
+
+	s->lifeline = lifeline;
+	if (lifeline < 0 || sscanf(text, "%lu %lu %lu %d %d", &uid, &gid, &limit, &s->linger, &s->direct) != 5 || uid == 0) {
+		logf_uid(0, "the supervisor %d says %s", (int)s->pid, text);
+		drop(s);
+		return;
+	}
+	if (session_count((uid_t)uid) >= limit) {
+		answer(s, "full");
+		logf_uid((uid_t)uid, "refused uid %lu: too many sessions", uid);
+		drop(s);
+		return;
+	}
+	s->uid = (uid_t)uid;
+	s->gid = (gid_t)gid;
+	s->since = (long long)time(NULL);
+	if (watch_fd(lifeline, EPOLLRDHUP, LIFELINE, (size_t)(s - sessions)) != 0) {
+		answer(s, "failed");
+		drop(s);
+		return;
+	}
+	s->state = HELD_BACK;
+	if (sweep_runs(s->uid))
+		sweep_hurry(s->uid);
+	else
+		open_session(s);
+}
+
+/* Some processes are ours now, or will be. */
+void sessions_expect_orphans(void)
+{
+	look_for_orphans = now_ms();
+}
+
+/* The supervisor's connection: what it says, or its death. */
+void session_message(size_t i)
+{
+	struct session *s = &sessions[i];
+	char text[128], room[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
+	struct iovec part = { text, sizeof text - 1 };
+	struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room };
+	int lifeline = -1;
+
+	if (s->state == FREE || s->connection < 0)
+		return;
+	ssize_t n = recvmsg(s->connection, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); n > 0 && c; c = CMSG_NXTHDR(&m, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+			memcpy(&lifeline, CMSG_DATA(c), sizeof lifeline);
+	if (n > 0 && s->state == SPARE) {
+		text[n] = 0;
+		registers(s, text, lifeline);
+		return;
+	}
+	if (lifeline >= 0)
+		close(lifeline);
+	/* "done": nothing is left of the session. */
+	if (n > 0 || s->state == SPARE || s->state == HELD_BACK) {
+		drop(s);
+		return;
+	}
+	/* It was killed. What it has left becomes ours when the kernel is done with
+	 * it, which is soon; meanwhile the other end shall know. */
+	logf_uid(s->uid, "the supervisor %d of uid %lu was killed; its session is ended", (int)s->pid, (unsigned long)s->uid);
+	close_fd(&s->connection);
+	close_fd(&s->lifeline);
+	s->state = DYING;
+	s->deadline = now_ms() + DYING_MS;
+	sessions_expect_orphans();
+}
+
+/* The session's other end has gone, or has been told to. */
+void session_hangup(size_t i)
+{
+	struct session *s = &sessions[i];
+
+	if (s->lifeline < 0)
+		return;
+	close_fd(&s->lifeline);
+	if (s->state == OPEN && !s->linger) {
+		s->state = ENDING;
+		s->deadline = now_ms() + PATIENCE_MS;
+	}
+}
+
+const char *session_end(pid_t pid)
+{
+	/* An Exit frame (package lifeline): the session ended by SIGHUP. */
+	static const char hangup[] = "X\0\0\0\x18\0\0\0\x08status=0\0\0\0\x08signal=1";
+
+	for (size_t i = 0; i < sessions_used; i++) {
+		struct session *s = &sessions[i];
+		if (s->pid != pid || !counts(s))
+			continue;
+		if (s->lifeline >= 0) {
+			if (send(s->lifeline, hangup, sizeof hangup - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+				logf_uid(0, "the session %d could not be told of its end: %s", (int)pid, strerror(errno));
+			shutdown(s->lifeline, SHUT_RDWR);
+		}
+		close_fd(&s->lifeline);
+		s->state = ENDING;
+		s->deadline = now_ms() + PATIENCE_MS;
+		return NULL;
+	}
+	return "there is no such session";
+}
+
+static void sooner(long *next, long when)
+{
+	if (when && (!*next || when < *next))
+		*next = when;
+}
+
+/* Ends what dead supervisors left, until a look finds nothing and they had gone
+ * before it: only then has the kernel given us all of their processes. What does
+ * not die at once (it hangs in the kernel) is looked for less and less often. */
+static void end_orphans(long now)
+{
+	static int looks;
+	int alive = 0;
+
+	for (size_t i = 0; i < sessions_used; i++) {
+		struct session *s = &sessions[i];
+		if (s->state == DYING && kill(s->pid, 0) == 0 && now < s->deadline)
+			alive++;
+		else if (s->state == DYING)
+			s->pid = 0;
+	}
+	int left = orphans_end();
+	looks = left || alive ? looks + 1 : 0;
+	look_for_orphans = left || alive ? now + (LOOK_MS << (looks / 32 < 7 ? looks / 32 : 7)) : 0;
+	for (size_t i = 0; i < sessions_used; i++)
+		if (sessions[i].state == DYING && sessions[i].pid == 0 && (left == 0 || now >= sessions[i].deadline))
+			drop(&sessions[i]);
+}
+
+void sessions_tick(long now, long *next)
+{
+	for (size_t i = 0; i < sessions_used; i++) {
+		struct session *s = &sessions[i];
+		if (s->state != ENDING)
+			continue;
+		if (s->deadline <= now) {
+			/* Stopped, or traced, or it finds no end. Its connection is open,
+			 * so the number is its own. */
+			logf_uid(s->uid, "the supervisor %d of uid %lu does not end its session and is killed", (int)s->pid, (unsigned long)s->uid);
+			kill(s->pid, SIGKILL);
+			s->deadline = now + PATIENCE_MS;
+		}
+		sooner(next, s->deadline);
+	}
+	if (look_for_orphans && look_for_orphans <= now)
+		end_orphans(now);
+	sooner(next, look_for_orphans);
+}

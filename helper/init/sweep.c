@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Process: berth-init; then a child of it. As: container root; the child becomes
+// the user before it looks at anything of theirs.
+//
+// What outlives a user's last session in memory that all share, and that only its
+// owner can remove: System V ipc objects, POSIX queues, shared memory, files in
+// the tmpfs that everybody may write. No process of the user's is left by then
+// that could get in the way. While this goes on, a new session of theirs waits.
+
+#define _GNU_SOURCE
+#include "init.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <mntent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
+#include <sys/prctl.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* How long it may take, and how long when the user waits for it. */
+#define PATIENCE_MS 30000
+#define HURRY_MS 2000
+#define AGAIN_MS 1000
+/* How deep it looks for the user's files in directories of others. */
+#define DEEP 16
+/* Of a directory with more entries than this none is looked at before the child is
+ * started, who has time. */
+#define MOST_ENTRIES 2048
+
+static struct sweep {
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;     /* 0: not started yet */
+	long deadline; /* 0: not in use; of one that is not started: when to try again */
+} sweeps[256];
+
+static int places[16]; /* the tmpfs that everybody may write */
+static size_t n_places;
+
+void sweep_open(void)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mntent *m;
+	struct stat st;
+
+	while (mounts && n_places < LENGTH(places) && (m = getmntent(mounts))) {
+		if (strcmp(m->mnt_type, "tmpfs") != 0 && strcmp(m->mnt_type, "mqueue") != 0)
+			continue;
+		int fd = open(m->mnt_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		if (fd < 0)
+			continue;
+		if (fstat(fd, &st) == 0 && (st.st_mode & 002))
+			places[n_places++] = fd;
+		else
+			close(fd);
+	}
+	if (mounts)
+		endmntent(mounts);
+}
+
+/* Whether there may be something to do: most sessions leave nothing. */
+static int anything(uid_t uid)
+{
+	struct shm_info shm;
+	struct seminfo sem;
+	struct msginfo msg;
+	struct stat st;
+
+	if (shmctl(0, SHM_INFO, (struct shmid_ds *)&shm) < 0 || shm.used_ids > 0 || semctl(0, 0, SEM_INFO, &sem) < 0 || sem.semusz > 0 ||
+	    msgctl(0, MSG_INFO, (struct msqid_ds *)&msg) < 0 || msg.msgpool > 0)
+		return 1;
+	for (size_t i = 0; i < n_places; i++) {
+		int fd = openat(places[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), found = fd < 0, n = 0;
+		DIR *d = fd < 0 ? NULL : fdopendir(fd);
+		for (struct dirent *e; d && !found && (e = readdir(d));)
+			if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+				found = ++n > MOST_ENTRIES || (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_uid == uid || (S_ISDIR(st.st_mode) && st.st_mode & 022)));
+		if (d)
+			closedir(d);
+		if (found)
+			return 1;
+	}
+	return 0;
+}
+
+static void remove_ipc(uid_t uid)
+{
+	struct shmid_ds shm;
+	struct semid_ds sem;
+	struct msqid_ds msg;
+	struct shm_info shm_info;
+	struct seminfo sem_info;
+	struct msginfo msg_info;
+	int id, most;
+
+	most = shmctl(0, SHM_INFO, (struct shmid_ds *)&shm_info);
+	for (int i = 0; i <= most; i++)
+		if ((id = shmctl(i, SHM_STAT_ANY, &shm)) >= 0 && (shm.shm_perm.uid == uid || shm.shm_perm.cuid == uid))
+			shmctl(id, IPC_RMID, NULL);
+	most = semctl(0, 0, SEM_INFO, &sem_info);
+	for (int i = 0; i <= most; i++)
+		if ((id = semctl(i, 0, SEM_STAT_ANY, &sem)) >= 0 && (sem.sem_perm.uid == uid || sem.sem_perm.cuid == uid))
+			semctl(id, 0, IPC_RMID);
+	most = msgctl(0, MSG_INFO, (struct msqid_ds *)&msg_info);
+	for (int i = 0; i <= most; i++)
+		if ((id = msgctl(i, MSG_STAT_ANY, &msg)) >= 0 && (msg.msg_perm.uid == uid || msg.msg_perm.cuid == uid))
+			msgctl(id, IPC_RMID, NULL);
+}
+
+/* Opens the directory called name, which is the user's, whatever its mode. */
+static DIR *open_own(int at, const char *name)
+{
+	char path[32];
+	int fd = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return NULL;
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	if (chmod(path, 0700) != 0) {
+		close(fd);
+		return NULL;
+	}
+	int readable = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	close(fd);
+	return readable < 0 ? NULL : fdopendir(readable);
+}
+
+static int dots(const char *name)
+{
+	return !strcmp(name, ".") || !strcmp(name, "..");
+}
+
+/* Removes an entry of the user's. A directory within a directory is moved to the
+ * top, to be dealt with there: however deep they lie, two are open at a time. */
+static int remove_own(int top, int at, const char *name)
+{
+	static unsigned moved;
+	char next[48];
+
+	if (unlinkat(at, name, 0) == 0 || unlinkat(at, name, AT_REMOVEDIR) == 0)
+		return 1;
+	DIR *d = open_own(at, name);
+	for (struct dirent *e; d && (e = readdir(d));) {
+		if (dots(e->d_name) || unlinkat(dirfd(d), e->d_name, 0) == 0 || unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) == 0)
+			continue;
+		/* A directory's own mode must let its entry for .. be changed. */
+		DIR *inner = open_own(dirfd(d), e->d_name);
+		if (inner)
+			closedir(inner);
+		snprintf(next, sizeof next, ".berth-%d-%u", (int)getpid(), moved++);
+		if (renameat(dirfd(d), e->d_name, top, next) != 0)
+			continue;
+	}
+	if (d)
+		closedir(d);
+	return unlinkat(at, name, AT_REMOVEDIR) == 0;
+}
+
+/* Returns how many entries of the user's were removed below the directory fd,
+ * which it closes. */
+static int remove_below(int top, int fd, uid_t uid, int deep)
+{
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct stat st;
+	int n = 0;
+
+	for (struct dirent *e; d && (e = readdir(d));) {
+		if (dots(e->d_name) || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+			continue;
+		if (st.st_uid == uid)
+			n += remove_own(top, fd, e->d_name);
+		else if (S_ISDIR(st.st_mode) && deep > 0)
+			n += remove_below(top, openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), uid, deep - 1);
+	}
+	if (d)
+		closedir(d);
+	return n;
+}
+
+__attribute__((noreturn)) static void sweep(uid_t uid, gid_t gid)
+{
+	/* Of the keeper's files it keeps these alone: a copy of a session's lifeline
+	 * would hold that open. They stand in ascending order. */
+	for (size_t i = 0; i < n_places; i++)
+		places[i] = dup2(places[i], (int)(3 + i));
+	if (close_range((unsigned)(3 + n_places), ~0U, 0) != 0)
+		_exit(1);
+	if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0 || setuid(0) == 0)
+		_exit(1);
+	prctl(PR_SET_DUMPABLE, 0);
+	remove_ipc(uid);
+	for (size_t i = 0; i < n_places; i++)
+		/* Until a round finds nothing: what lay deep has come to the top. */
+		while (remove_below(places[i], openat(places[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), uid, DEEP) > 0)
+			;
+	_exit(0);
+}
+
+static void begin(struct sweep *s)
+{
+	pid_t pid = fork();
+	if (pid == 0)
+		sweep(s->uid, s->gid);
+	/* A lack of processes passes. */
+	s->pid = pid > 0 ? pid : 0;
+	s->deadline = now_ms() + (pid > 0 ? PATIENCE_MS : AGAIN_MS);
+}
+
+void sweep_user(uid_t uid, gid_t gid)
+{
+	if (sweep_runs(uid) || !anything(uid))
+		return;
+	for (size_t i = 0; i < LENGTH(sweeps); i++)
+		if (!sweeps[i].deadline) {
+			sweeps[i] = (struct sweep){ .uid = uid, .gid = gid };
+			begin(&sweeps[i]);
+			return;
+		}
+	logf_uid(uid, "uid %lu: what the last session has left stays", (unsigned long)uid);
+}
+
+int sweep_runs(uid_t uid)
+{
+	for (size_t i = 0; i < LENGTH(sweeps); i++)
+		if (sweeps[i].deadline && sweeps[i].uid == uid && sweeps[i].pid)
+			return 1;
+	return 0;
+}
+
+/* The user is back: what is not removed soon stays until the next time. */
+void sweep_hurry(uid_t uid)
+{
+	long soon = now_ms() + HURRY_MS;
+	for (size_t i = 0; i < LENGTH(sweeps); i++)
+		if (sweeps[i].deadline > soon && sweeps[i].uid == uid && sweeps[i].pid)
+			sweeps[i].deadline = soon;
+}
+
+int sweep_reaped(pid_t pid)
+{
+	for (size_t i = 0; i < LENGTH(sweeps); i++)
+		if (sweeps[i].deadline && sweeps[i].pid == pid) {
+			sweeps[i].deadline = 0;
+			session_answer_held_back(sweeps[i].uid);
+			return 1;
+		}
+	return 0;
+}
+
+void sweeps_tick(long now, long *next)
+{
+	for (size_t i = 0; i < LENGTH(sweeps); i++) {
+		struct sweep *s = &sweeps[i];
+		if (!s->deadline)
+			continue;
+		if (s->deadline <= now && s->pid) {
+			kill(s->pid, SIGKILL);
+			s->deadline = now + AGAIN_MS;
+		} else if (s->deadline <= now && session_count(s->uid) > 0) {
+			s->deadline = 0; /* their next last session will do */
+			continue;
+		} else if (s->deadline <= now) {
+			begin(s);
+		}
+		if (!*next || s->deadline < *next)
+			*next = s->deadline;
+	}
+}
+
+/* Before another program takes over: it starts them again. */
+int sweep_stop(size_t i, uid_t *uid, gid_t *gid)
+{
+	if (i >= LENGTH(sweeps))
+		return -1;
+	*uid = sweeps[i].uid;
+	*gid = sweeps[i].gid;
+	if (sweeps[i].deadline && sweeps[i].pid)
+		kill(sweeps[i].pid, SIGKILL);
+	return sweeps[i].deadline != 0;
+}
