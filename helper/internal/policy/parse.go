@@ -39,20 +39,31 @@ func (p *Problems) Error() string {
 // Load reads the configuration at path, which root must own and nobody else may
 // write. Every failure is a *Problems.
 func Load(path string) (Policy, error) {
+	p, _, err := load(path)
+	return p, err
+}
+
+func load(path string) (Policy, map[string]any, error) {
 	data, err := owned.Read(path)
 	if err != nil {
-		return Policy{}, &Problems{path, []Problem{{"", err.Error()}}}
+		return Policy{}, nil, &Problems{path, []Problem{{"", err.Error()}}}
 	}
-	p, err := Parse(data)
+	p, tree, err := parse(data)
 	if problems := (*Problems)(nil); errors.As(err, &problems) {
 		problems.Path = path
 	}
-	return p, err
+	return p, tree, err
 }
 
 // Parse reads a configuration and lays it over the default. An error is a
 // *Problems that lists everything.
 func Parse(data []byte) (Policy, error) {
+	p, _, err := parse(data)
+	return p, err
+}
+
+// parse returns what the file itself says, too.
+func parse(data []byte) (Policy, map[string]any, error) {
 	p := Default()
 	tree := map[string]any{}
 	problems := &Problems{Path: "berth.toml"}
@@ -62,14 +73,14 @@ func Parse(data []byte) (Policy, error) {
 			at = fmt.Sprintf("line %d is not TOML", syntax.Position.Line)
 		}
 		problems.List = []Problem{{"", at}}
-		return Policy{}, problems
+		return Policy{}, nil, problems
 	}
 	apply(&p, tree, problems)
 	if len(problems.List) > 0 {
 		slices.SortFunc(problems.List, func(a, b Problem) int { return strings.Compare(a.Key, b.Key) })
-		return Policy{}, problems
+		return Policy{}, nil, problems
 	}
-	return p, nil
+	return p, tree, nil
 }
 
 // apply walks the two levels that a configuration has.
@@ -85,8 +96,8 @@ func apply(p *Policy, tree map[string]any, problems *Problems) {
 	for table, content := range tree {
 		entries, ok := content.(map[string]any)
 		switch known := keys[table]; {
-		case keys[""][table] != nil:
-			set(keys[""][table], table, content)
+		case keys[""][table].set != nil:
+			set(keys[""][table].set, table, content)
 		case !ok && (known == nil || table == ""):
 			report(table, "is no key of berth.toml")
 		case known == nil || table == "":
@@ -95,7 +106,7 @@ func apply(p *Policy, tree map[string]any, problems *Problems) {
 			report(table, "must be a table")
 		default:
 			for name, value := range entries {
-				set(known[name], table+"."+name, value)
+				set(known[name].set, table+"."+name, value)
 			}
 		}
 	}

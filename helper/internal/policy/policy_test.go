@@ -97,6 +97,26 @@ uid_max = 4294967294
 	if err != nil || !reflect.DeepEqual(p, want) {
 		t.Errorf("got  %+v\nwant %+v\n%v", p, want, err)
 	}
+	saysTheSame(t, p)
+	saysTheSame(t, Default())
+}
+
+// saysTheSame checks that what is shown of a policy makes that policy.
+func saysTheSame(t *testing.T, p Policy) {
+	t.Helper()
+	file := TOML(settings(p, nil))
+	again, err := Parse([]byte(file))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, file)
+	}
+	for _, list := range []*[]string{&p.Session.AcceptEnv, &again.Session.AcceptEnv} {
+		if *list == nil {
+			*list = []string{}
+		}
+	}
+	if !reflect.DeepEqual(again, p) {
+		t.Errorf("got  %+v\nwant %+v\n%s", again, p, file)
+	}
 }
 
 // One wrong value for each key: each is reported under its key, all at once,
@@ -190,12 +210,16 @@ func TestLoadTrustsRootAlone(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("[container]\nname = \"x\"\n[[container.mount]]\nsource = \"/srv\"\n"))
+	f.Add([]byte("session.umask = '7'\nsession.timeout = '90s'\n[session.set_env]\nA = \"<\\u007f\\u2028\\\\\\n\"\n[container]\nmemory = '20480k'\nmount = []"))
 	f.Add([]byte("container = 3\n[session]\numask = \"9\""))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := Parse(data)
 		var problems *Problems
 		if err != nil && (!errors.As(err, &problems) || len(problems.List) == 0) {
 			t.Fatalf("%v", err)
+		}
+		if err == nil {
+			saysTheSame(t, p)
 		}
 		if err == nil && (p.Container.Network == "host" || p.Container.Name == "" || p.Users.UIDMin == 0) {
 			t.Fatalf("%+v", p)

@@ -140,6 +140,14 @@ func setMounts(p *Policy, v any) error {
 	return nil
 }
 
+func getMounts(p *Policy) any {
+	mounts := []map[string]any{}
+	for _, m := range p.Container.Mounts {
+		mounts = append(mounts, map[string]any{"source": m.Source, "target": m.Target, "read_only": m.ReadOnly})
+	}
+	return mounts
+}
+
 // setMemory reads a size in bytes with k, m or g behind it, as the engine does.
 func setMemory(p *Policy, v any) error {
 	s, ok := v.(string)
@@ -160,6 +168,17 @@ func setMemory(p *Policy, v any) error {
 	return nil
 }
 
+func getMemory(p *Policy) any {
+	n, unit := p.Container.Memory, ""
+	for _, larger := range []string{"k", "m", "g"} {
+		if n == 0 || n%1024 != 0 {
+			break
+		}
+		n, unit = n/1024, larger
+	}
+	return strconv.FormatInt(n, 10) + unit
+}
+
 func setUmask(p *Policy, v any) error {
 	s, ok := v.(string)
 	n, err := strconv.ParseUint(s, 8, 32)
@@ -169,6 +188,13 @@ func setUmask(p *Policy, v any) error {
 	mask := uint32(n)
 	p.Session.Umask = &mask
 	return nil
+}
+
+func getUmask(p *Policy) any {
+	if p.Session.Umask == nil {
+		return nil
+	}
+	return fmt.Sprintf("%03o", *p.Session.Umask)
 }
 
 var variable = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`) })
@@ -203,3 +229,5 @@ func setAcceptEnv(p *Policy, v any) error {
 	p.Session.AcceptEnv = list
 	return nil
 }
+
+func getAcceptEnv(p *Policy) any { return append([]string{}, p.Session.AcceptEnv...) }

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"berth/helper/internal/policy"
+
+	"github.com/spf13/cobra"
+)
+
+// configCommand says what berth.toml means. Scripts ask it: no second reader of
+// the file exists that could understand it differently.
+func configCommand(config *string) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{Use: "config [key]", Short: "print the configuration as it counts, defaults included", Args: cobra.MaximumNArgs(1)}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		settings, err := policy.Show(*config)
+		if err != nil {
+			return err
+		}
+		var value any = policy.Tree(settings)
+		if len(args) == 1 {
+			found := false
+			for _, s := range settings {
+				if s.Key() == args[0] {
+					value, found = s.Value, true
+				}
+			}
+			if !found {
+				return fmt.Errorf("%s is no key of berth.toml; `berth config` lists them", args[0])
+			}
+		}
+		switch {
+		case asJSON:
+			encoder := json.NewEncoder(cmd.OutOrStdout())
+			encoder.SetEscapeHTML(false)
+			encoder.SetIndent("", "  ")
+			return encoder.Encode(value)
+		case len(args) == 0:
+			cmd.Print(policy.TOML(settings))
+		default:
+			cmd.Println(bare(value))
+		}
+		return nil
+	}
+	return cmd
+}
+
+// bare is a value for a shell's $(...): a string without quotes, nothing for
+// none, and all else as the file has it.
+func bare(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case []map[string]any:
+		text, _ := json.Marshal(v) // strings and flags: never fails
+		return string(text)
+	}
+	return policy.Text(value)
+}
