@@ -90,7 +90,8 @@ func TestIDInsideIsIDOutside(t *testing.T) {
 
 // The window follows the client's, and the client's own modes arrive.
 func TestTerminal(t *testing.T) {
-	ssh := lab.SSH("alice")
+	log := filepath.Join(t.TempDir(), "log")
+	ssh := lab.SSH("alice", "-E", log, "-o", "LogLevel=DEBUG2")
 	s := open(t, exec.Command("sh", append([]string{"-c", `stty iutf8 -ixany erase ^G; exec "$@"`, "sh"}, ssh.Args...)...))
 	s.expect(`[$] $`)
 	if got := s.ask("stty -a"); !strings.Contains(got, "\niutf8") || !strings.Contains(got, "erase = ^G") {
@@ -108,6 +109,12 @@ func TestTerminal(t *testing.T) {
 	s.send("trap 'echo resized $(stty size)' WINCH; echo rea''dy\r")
 	s.expect(`ready`)
 	resize(t, s, 50, 132)
+	// ssh(1) learns of it by a signal and may read a key first. Its key is behind it
+	// only once it has told the server.
+	eventually(t, patience, func() (bool, string) {
+		text, err := os.ReadFile(log)
+		return strings.Contains(string(text), "client_check_window_change: changed"), fmt.Sprintf("the client did not tell the new size: %v\n%s", err, tail(string(text), 2000))
+	})
 	s.send("\r")
 	s.expect(`resized 50 132`)
 	s.send("exit\r")

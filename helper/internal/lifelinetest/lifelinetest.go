@@ -45,3 +45,18 @@ func Hear(t testing.TB, data []byte, fds int) *lifeline.Conn {
 	}()
 	return line
 }
+
+// Silent returns an end whose other one says nothing for as long as the test lasts.
+func Silent(t testing.TB) *lifeline.Conn {
+	t.Helper()
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := lifeline.New(ends[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { line.Close(); unix.Close(ends[1]) })
+	return line
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"sync"
 	"time"
 
 	"berth/helper/internal/lifeline"
@@ -75,21 +76,32 @@ func unread(fd int) <-chan struct{} {
 const drain = 200 * time.Millisecond
 
 // relayTTY copies between the session's terminal on the host, raw by now, and the
-// master of the pty in the container.
-func relayTTY(line *lifeline.Conn, master *os.File) (lifeline.Ending, error) {
+// master of the pty in the container, which has had size from its beginning.
+func relayTTY(line *lifeline.Conn, in, out, master *os.File, size terminal.Size) (lifeline.Ending, error) {
 	defer master.Close()
 	hungUp := signals(line)
-	follow(master)
+	w := &window{outer: int(in.Fd()), inner: master, last: size}
+	changed := make(chan os.Signal, 1)
+	signal.Notify(changed, unix.SIGWINCH)
+	defer signal.Stop(changed)
+	w.follow() // it may have changed before we listened
+	go func() {
+		for range changed {
+			w.follow()
+		}
+	}()
 	end := await(line)
 	inputEnd := make(chan struct{})
 	// Never waited for once the program has ended: the next key would be.
 	go func() {
-		pump(master, os.Stdin)
+		// sshd sets a new size before it writes what was typed behind it. The
+		// signal comes when it comes: the program must not read first.
+		pump(master, in, w.follow)
 		close(inputEnd)
 	}()
 	outputEnd := make(chan struct{})
 	go func() {
-		pump(os.Stdout, master)
+		pump(out, master, func() {})
 		close(outputEnd)
 	}()
 	select {
@@ -106,31 +118,39 @@ func relayTTY(line *lifeline.Conn, master *os.File) (lifeline.Ending, error) {
 	return lifeline.Ending{}, ErrHungUp
 }
 
-// follow keeps the pty's size equal to the terminal's.
-func follow(master *os.File) {
-	resize := func() {
-		if size, err := terminal.GetSize(0); err == nil {
-			if conn, err := master.SyscallConn(); err == nil {
-				_ = conn.Control(func(fd uintptr) { _ = terminal.SetSize(int(fd), size) })
-			}
-		}
-	}
-	changed := make(chan os.Signal, 1)
-	signal.Notify(changed, unix.SIGWINCH)
-	resize() // it may have changed before we listened
-	go func() {
-		for range changed {
-			resize()
-		}
-	}()
+// window keeps the size of the pty in the container equal to the terminal's.
+type window struct {
+	outer int
+	inner *os.File
+	mu    sync.Mutex
+	last  terminal.Size // what the inner one was given; a program may have changed it
 }
 
-// pump copies until the source ends or the destination fails.
-func pump(to, from *os.File) {
+// follow applies the outer size if it is a new one. Reading and setting are one
+// step under the lock, or of two callers the one with the older size could come last.
+func (w *window) follow() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	size, err := terminal.GetSize(w.outer)
+	if err != nil || size == w.last {
+		return
+	}
+	conn, err := w.inner.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = conn.Control(func(fd uintptr) { _ = terminal.SetSize(int(fd), size) })
+	w.last = size
+}
+
+// pump copies until the source ends or the destination fails. before is called
+// between the reading and the writing of each piece.
+func pump(to, from *os.File, before func()) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
+			before()
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
 			}

@@ -78,7 +78,8 @@ func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending
 	settled := time.AfterFunc(time.Second, s.Settled)
 	defer settled.Stop()
 	if master != nil {
-		return relayTTY(line, master)
+		size := terminal.Size{Row: s.Start.Rows, Col: s.Start.Cols, Xpixel: s.Start.XPixels, Ypixel: s.Start.YPixels}
+		return relayTTY(line, os.Stdin, os.Stdout, master, size)
 	}
 	return relayPipes(line, stdio)
 }
