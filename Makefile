@@ -15,6 +15,7 @@ build: ## build everything into build/ (the default)
 	$(GO) build $(LDFLAGS) -o build/berth ./helper/cmd/berth
 	$(GO) build -tags netgo,osusergo -trimpath -ldflags '-s -w -linkmode=external -extldflags=-static' -o build/berth-session ./helper/cmd/berth-session
 	$(GO) build $(LDFLAGS) -o build/berth-session-docker ./helper/cmd/berth-session-docker
+	$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror -fstack-protector-strong -D_FORTIFY_SOURCE=2 -static-pie -fPIE -Wl,-z,relro,-z,now -s -o build/berth-init helper/init/*.c
 	CGO_ENABLED=0 $(GO) build $(LDFLAGS) -o build/berth-enter ./helper/cmd/berth-enter
 	sh pam/build.sh build/pam_berth.so
 

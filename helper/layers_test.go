@@ -16,7 +16,7 @@ const internal = "berth/helper/internal/"
 // layers only.
 var layers = [][]string{
 	{"lifeline", "terminal", "request", "environ", "audit", "fault", "owned", "place", "tree"},
-	{"lifelinetest", "policy", "process", "record", "rules"},
+	{"lifelinetest", "policy", "control", "process", "record", "rules"},
 	{"identity", "engine", "guest", "serve"},
 	{"nss", "docker", "direct", "session"},
 	{"login"},

@@ -17,9 +17,10 @@ import (
 
 // The errands that the C side sends a worker on (berth.h).
 const (
-	errandHome = "berth-home-2"
-	errandExec = "berth-exec-2"
-	errandName = "berth-names-2"
+	errandHome   = "berth-home-2"
+	errandExec   = "berth-exec-2"
+	errandName   = "berth-names-2"
+	errandSettle = "berth-settle-1"
 )
 
 // arguments are a worker's, each key once.
@@ -27,9 +28,10 @@ type arguments map[string]string
 
 // known lists each errand's keys.
 var known = map[string][]string{
-	errandHome: {"user", "uid", "gid", "home", "groups", "skel", "umask", "mode", "authorized_keys", "existing", "ssh_dir"},
-	errandName: {"user", "uid", "gid", "home", "gecos", "shell", "names"},
-	errandExec: {"user", "uid", "gid", "home", "exec", "timeout", "PAM_TYPE", "PAM_RHOST", "PAM_RUSER", "PAM_SERVICE", "PAM_TTY"},
+	errandHome:   {"user", "uid", "gid", "home", "groups", "skel", "umask", "mode", "authorized_keys", "existing", "ssh_dir"},
+	errandName:   {"user", "uid", "gid", "home", "gecos", "shell", "names"},
+	errandSettle: {"exec", "timeout"},
+	errandExec:   {"user", "uid", "gid", "home", "exec", "timeout", "PAM_TYPE", "PAM_RHOST", "PAM_RUSER", "PAM_SERVICE", "PAM_TTY"},
 }
 
 // read splits a worker's argv. A key that it does not know comes from a newer C
@@ -143,6 +145,13 @@ func execRequest(args arguments) (script.Call, error) {
 		}
 	}
 	return c, nil
+}
+
+// settleRequest makes the call of `berth settle` of the arguments.
+func settleRequest(args arguments) (script.Call, error) {
+	c, err := execRequest(args)
+	c.Args = []string{"settle"}
+	return c, err
 }
 
 // namesRecord makes a record of the arguments.

@@ -21,23 +21,32 @@ struct berth_options {
 };
 
 /* The interface between the C side and the worker, which may be of different
- * versions while an upgrade runs: argv is the name of one of three errands, then
+ * versions while an upgrade runs: argv is the name of one of four errands, then
  * key=value. The worker answers on descriptor RESULT_FD in lines: E, W, I, D and
  * text for the log, U and text for the user, at last R and a PAM return code. X
  * and an errno is the C side's own child, which could not become the worker. */
 #define ERRAND_HOME "berth-home-2"
 #define ERRAND_EXEC "berth-exec-2"
 #define ERRAND_NAMES "berth-names-2"
+#define ERRAND_SETTLE "berth-settle-1"
 #define RESULT_FD 3
 
 /* Where a host with berth's container wants the names of its users. */
 #define NAMES "/var/lib/berth/names"
 
+/* A container that was started since the last session, or a part of it, has this
+ * file: root of the host is to look after it (berth settle, berth(8)). */
+#define UNSETTLED "/var/lib/berth/serve/unsettled"
+#ifndef BERTH_PROGRAM
+#define BERTH_PROGRAM "/usr/sbin/berth"
+#endif
+
 /* Each runs this file as a program and returns its result. The first prepares
  * the home; the second runs the site's script, type being its PAM_TYPE; the
- * third records what NSS calls the user. */
+ * third records what NSS calls the user; the fourth runs `berth settle`. */
 int berth_home(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o);
 int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o, const char *type);
 int berth_names(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o);
+int berth_settle(pam_handle_t *pamh, const struct berth_options *o);
 
 #endif

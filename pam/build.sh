@@ -8,7 +8,7 @@ out=$1
 mkdir -p "$(dirname "$out")"
 interp=$(readelf -l /bin/sh | sed -n 's/.*interpreter: \(.*\)\]/\1/p')
 export BERTH_EXPORTS="$here/exports.map"
-export CGO_CFLAGS="-O2 -g0 -DBERTH_INTERP=\"$interp\""
+export CGO_CFLAGS="-O2 -g0 -DBERTH_INTERP=\"$interp\" -DBERTH_PROGRAM=\"${PREFIX:-/usr}/sbin/berth\""
 (cd "$here" && CGO_ENABLED=1 go build -buildmode=c-shared -trimpath -ldflags "-s -w -linkmode=external -extld=$here/ld.sh" -o "$here/.pam_berth.so" .)
 rm -f "$here/.pam_berth.h"
 mv "$here/.pam_berth.so" "$out"

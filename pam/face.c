@@ -203,6 +203,9 @@ HOOK int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char
 	/* A session without names is better than none: what fails here is logged. */
 	if (result == PAM_SUCCESS && !named(pw))
 		berth_names(pamh, pw, &o);
+	/* And one in a container that nobody has looked after: that is logged, too. */
+	if (result == PAM_SUCCESS && access(UNSETTLED, F_OK) == 0)
+		berth_settle(pamh, &o);
 	return result == PAM_SUCCESS ? script(pamh, pw, &o, "open_session") : result;
 }
 

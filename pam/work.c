@@ -331,3 +331,14 @@ int berth_names(pam_handle_t *pamh, const struct passwd *pw, const struct berth_
 	free(text);
 	return run(&r, &a);
 }
+
+int berth_settle(pam_handle_t *pamh, const struct berth_options *o)
+{
+	struct reader r = { .pamh = pamh, .o = o, .result = -1 };
+	struct arguments a = { .n = 0 };
+	add(&a, "pam_berth");
+	add(&a, "%s", ERRAND_SETTLE);
+	add(&a, "exec=%s", BERTH_PROGRAM);
+	add(&a, "timeout=%d", o->timeout);
+	return run(&r, &a);
+}

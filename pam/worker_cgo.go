@@ -50,7 +50,9 @@ func work(argv []string, say func(byte, string)) int {
 	switch {
 	case err != nil:
 	case errand == errandExec:
-		code, err = runScript(args, say)
+		code, err = runScript(execRequest, args, say)
+	case errand == errandSettle:
+		code, err = runScript(settleRequest, args, say)
 	case errand == errandName:
 		code, err = recordNames(args)
 	default:
@@ -99,8 +101,8 @@ func explain(path string, err error) string {
 	return "Unable to create and initialize directory '" + path + "': " + why
 }
 
-func runScript(args arguments, say func(byte, string)) (int, error) {
-	call, err := execRequest(args)
+func runScript(request func(arguments) (script.Call, error), args arguments, say func(byte, string)) (int, error) {
+	call, err := request(args)
 	if err == nil {
 		err = script.Run(call, func(text string) { say('I', text) })
 	}

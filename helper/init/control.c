@@ -130,6 +130,11 @@ void control_message(size_t i)
 	}
 	if (!strchr(text, '\n'))
 		return;
+	/* Taken: what is left unread would reset the connection. */
+	if (recv(r->fd, text, (size_t)n, MSG_DONTWAIT) != n) {
+		finish(r);
+		return;
+	}
 	int fd = dup(r->fd); /* out of epoll's sight, and ours to close */
 	finish(r);
 	if (fd < 0)

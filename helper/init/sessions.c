@@ -142,7 +142,11 @@ static void registers(struct session *s, const char *text, int lifeline)
 	unsigned long uid, gid, limit;
 
 	s->lifeline = lifeline;
-	if (lifeline < 0 || sscanf(text, "%lu %lu %lu %d %d", &uid, &gid, &limit, &s->linger, &s->direct) != 5 || uid == 0) {
+	if (lifeline < 0) { /* "done": it ends before it had a session */
+		drop(s);
+		return;
+	}
+	if (sscanf(text, "%lu %lu %lu %d %d", &uid, &gid, &limit, &s->linger, &s->direct) != 5 || uid == 0) {
 		logf_uid(0, "the supervisor %d says %s", (int)s->pid, text);
 		drop(s);
 		return;

@@ -77,10 +77,8 @@ func prepare(p policy.Policy, configDir string) (notes []string, err error) {
 			return nil, err
 		}
 	}
-	if p.Transport != policy.Docker {
-		if err := served(p, socket.Gid); err != nil {
-			return nil, err
-		}
+	if err := served(p, socket.Gid); err != nil {
+		return nil, err
 	}
 	return programs(p.Transport, socket), nil
 }
@@ -111,8 +109,8 @@ func programs(transport string, socket unix.Stat_t) (notes []string) {
 	return notes
 }
 
-// served makes the directories of the direct transport, and the rules of its
-// server.
+// served makes the directories that the container's first process and the PAM
+// module share with the host, and the rules that sessions go by.
 func served(p policy.Policy, engineGroup uint32) error {
 	for _, dir := range []string{policy.ServeDir, policy.NamesDir} {
 		// Everybody may look; root alone changes anything, here and above.
@@ -126,7 +124,7 @@ func served(p policy.Policy, engineGroup uint32) error {
 	}
 	r := rules.Rules{
 		UIDMin: p.Users.UIDMin, UIDMax: p.Users.UIDMax, Limit: int(p.Session.Limit), Linger: p.Session.Linger,
-		Shell: p.Session.Shell, Held: []uint32{engineGroup},
+		Shell: p.Session.Shell, Processes: uint64(p.Container.UserProcesses), Held: []uint32{engineGroup},
 	}
 	path := filepath.Join(policy.NamesDir, rules.File)
 	next := path + ".new"

@@ -6,9 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"berth/helper/internal/control"
 	"berth/helper/internal/engine"
 	"berth/helper/internal/policy"
 
@@ -65,47 +68,48 @@ func up(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.Engi
 		}
 		state = engine.State{}
 	}
+	said := "runs"
 	switch {
 	case !state.Exists:
 		if err := e.Create(ctx, p); err != nil {
 			return err
 		}
-		cmd.Printf("%s is created and runs\n", c.Name)
-		return nil
+		said = "is created and runs"
 	case state.Status != "running":
 		if err := e.Start(ctx, c.Name); err != nil {
 			return err
 		}
-		if state.Status == "paused" {
-			if err := renew(ctx, p, state, e); err != nil {
-				return err
-			}
-		}
-		cmd.Printf("%s was %s and runs\n", c.Name, state.Status)
-	default:
-		if err := renew(ctx, p, state, e); err != nil {
+		said = "was " + state.Status + " and runs"
+	}
+	// One that is to be another container altogether is left alone.
+	if !slices.ContainsFunc(state.Differences, func(d engine.Difference) bool { return d.Key == "command" }) {
+		if err := renew(ctx, cmd, p, e, state.Exists); err != nil {
 			return err
 		}
-		cmd.Printf("%s runs\n", c.Name)
 	}
+	cmd.Printf("%s %s\n", c.Name, said)
 	if len(state.Differences) > 0 {
 		return errDiffers
 	}
 	return nil
 }
 
-// renew has a server that already runs go by the policy of now. One that is to
-// be another container altogether is left alone.
-func renew(ctx context.Context, p policy.Policy, state engine.State, e *engine.Engine) error {
-	for _, d := range state.Differences {
-		if d.Key == "command" {
-			return nil
+// renew has a container that runs go by the policy of now, and returns when a
+// session in it would succeed. What it was started with, if it was there before, may
+// be older than berth.toml, and than berth.
+func renew(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.Engine, old bool) error {
+	if err := ready(ctx, p, e); err != nil {
+		return err
+	}
+	if old {
+		if err := keeper().Renew(); err != nil {
+			return fmt.Errorf("%s goes on with the rules and programs that it has: %w", p.Container.Name, err)
+		}
+		if err := ready(ctx, p, e); err != nil {
+			return err
 		}
 	}
-	if p.Transport == policy.Docker {
-		return nil
-	}
-	return e.Renew(ctx, p.Container.Name)
+	return settle(cmd, p)
 }
 
 func statusCommand(config *string, with runner) *cobra.Command {
@@ -117,21 +121,26 @@ func statusCommand(config *string, with runner) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		count, err := keeper().Count()
+		if err != nil && !errors.Is(err, control.ErrNoKeeper) {
+			return err
+		}
 		if asJSON {
 			encoder := json.NewEncoder(cmd.OutOrStdout())
 			encoder.SetIndent("", "  ")
 			return encoder.Encode(struct {
 				Container string `json:"container"`
 				Transport string `json:"transport"`
+				Sessions  int    `json:"sessions"`
 				engine.State
-			}{p.Container.Name, p.Transport, state})
+			}{p.Container.Name, p.Transport, count.Sessions, state})
 		}
 		status := state.Status
 		if !state.Exists {
 			status = "missing"
 		}
 		cmd.Printf("engine      %s at %s, live-restore %t\ncontainer   %s, %s\ntransport   %s\nsessions    %d\nconfigured  in %s\n",
-			state.Engine, p.Engine.Socket, state.LiveRestore, p.Container.Name, status, p.Transport, state.Sessions, *config)
+			state.Engine, p.Engine.Socket, state.LiveRestore, p.Container.Name, status, p.Transport, count.Sessions, *config)
 		for _, d := range state.Differences {
 			cmd.Printf("differs     %s: is %q, should be %q\n", d.Key, d.Have, d.Want)
 		}

@@ -3,11 +3,15 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"berth/helper/internal/fault"
 	"berth/helper/internal/place"
@@ -15,6 +19,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/pkg/stdcopy"
 )
 
 // Difference is one setting of a container that is not as the policy has it.
@@ -29,7 +34,6 @@ type State struct {
 	Exists      bool         `json:"exists"`
 	Status      string       `json:"status,omitempty"` // running, paused, exited, ... as the engine calls it
 	Differences []Difference `json:"differences,omitempty"`
-	Sessions    int          `json:"sessions"`
 	Engine      string       `json:"engine"` // version
 	// LiveRestore is whether containers outlive the engine's own end.
 	LiveRestore bool `json:"live_restore"`
@@ -54,10 +58,7 @@ func (e *Engine) Inspect(ctx context.Context, p policy.Policy) (State, error) {
 	if state.Differences, err = e.compare(ctx, p, have); err != nil {
 		return state, err
 	}
-	if have.State.Running {
-		state.Sessions, err = e.sessions(ctx, c.Name)
-	}
-	return state, err
+	return state, nil
 }
 
 func (e *Engine) compare(ctx context.Context, p policy.Policy, have container.InspectResponse) ([]Difference, error) {
@@ -84,22 +85,6 @@ func (e *Engine) compare(ctx context.Context, p policy.Policy, have container.In
 	return differences, nil
 }
 
-// sessions counts the guests by what the host's ps shows.
-func (e *Engine) sessions(ctx context.Context, name string) (int, error) {
-	top, err := e.api.ContainerTop(ctx, name, []string{"-eo", "pid,uid,args"})
-	if err != nil {
-		return 0, wrap("list the container's processes", err)
-	}
-	n := 0
-	for _, process := range top.Processes {
-		// Root's wait for a session.
-		if len(process) == 3 && process[1] != "0" && strings.HasPrefix(process[2], place.Guest+"/berth-enter session ") {
-			n++
-		}
-	}
-	return n, nil
-}
-
 // Create makes and starts the policy's container.
 func (e *Engine) Create(ctx context.Context, p policy.Policy) error {
 	config, host, err := spec(p)
@@ -117,13 +102,59 @@ func (e *Engine) Create(ctx context.Context, p policy.Policy) error {
 	return nil
 }
 
-// Renew has a container that serves sessions take up new rules, and the
-// berth-enter that is installed now; its sessions go on (package serve).
-func (e *Engine) Renew(ctx context.Context, name string) error {
-	if err := e.api.ContainerKill(ctx, name, "HUP"); err != nil {
-		return wrap("tell the container", err)
+// Probe has berth-enter in a running container say whether a session could be
+// started there, and returns its reason if not.
+func (e *Engine) Probe(ctx context.Context, name string) error {
+	id, err := e.exec(ctx, name, []string{place.Guest + "/berth-enter", "probe"})
+	if err != nil {
+		return err
 	}
-	return nil
+	for {
+		state, err := e.api.ContainerExecInspect(ctx, id)
+		switch {
+		case err != nil:
+			return wrap("inspect the exec", err)
+		case !state.Running && state.ExitCode != 0:
+			return fmt.Errorf("berth-enter ends with status %d in the container", state.ExitCode)
+		case !state.Running:
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return wrap("inspect the exec", ctx.Err())
+		case <-time.After(pollPause):
+		}
+	}
+}
+
+// pollPause is between two looks at what the engine has no event for.
+const pollPause = 20 * time.Millisecond
+
+// Health is how a container that should run does, and the last that it said.
+type Health struct {
+	Status   string // running, restarting, exited, ... as the engine calls it
+	Restarts int
+	Words    string // of its log, one line
+}
+
+// Health asks how the container is.
+func (e *Engine) Health(ctx context.Context, name string) (Health, error) {
+	have, err := e.api.ContainerInspect(ctx, name)
+	if err != nil {
+		return Health{}, wrap("inspect the container", err)
+	}
+	h := Health{Status: have.State.Status, Restarts: have.RestartCount}
+	log, err := e.api.ContainerLogs(ctx, name, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: "1"})
+	if err != nil {
+		return h, wrap("read the container's log", err)
+	}
+	defer log.Close()
+	var text bytes.Buffer
+	if _, err := stdcopy.StdCopy(&text, &text, io.LimitReader(log, 64<<10)); err != nil {
+		return h, wrap("read the container's log", err)
+	}
+	h.Words = strings.TrimSpace(text.String())
+	return h, nil
 }
 
 // Start makes an existing container run, as it is.
@@ -148,7 +179,7 @@ func (e *Engine) Remove(ctx context.Context, name string) error {
 // RunCommand is the `docker run` that makes the same container.
 func RunCommand(p policy.Policy) []string {
 	c := p.Container
-	argv := []string{"docker", "run", "--detach", "--init", "--name", c.Name, "--hostname", c.HostName(), "--user", "0:0", "--workdir", "/",
+	argv := []string{"docker", "run", "--detach", "--init=false", "--userns", usernsMode, "--name", c.Name, "--hostname", c.HostName(), "--user", "0:0", "--workdir", "/",
 		"--network", c.Network, "--restart", c.Restart, "--cap-drop", "ALL"}
 	for _, capability := range c.Capabilities {
 		argv = append(argv, "--cap-add", capability)
@@ -159,6 +190,9 @@ func RunCommand(p policy.Policy) []string {
 	}
 	if c.ReadOnly {
 		argv = append(argv, "--read-only")
+	}
+	for _, name := range slices.Sorted(maps.Keys(sysctls)) {
+		argv = append(argv, "--sysctl", name+"="+sysctls[name])
 	}
 	for _, path := range c.TmpfsPaths() {
 		argv = append(argv, "--tmpfs", path+":"+c.Tmpfs[path])
@@ -175,5 +209,5 @@ func RunCommand(p policy.Policy) []string {
 		argv = append(argv, "--memory", fmt.Sprint(c.Memory), "--memory-swap", fmt.Sprint(c.Memory))
 	}
 	return append(argv, "--ulimit", fmt.Sprintf("nofile=%d:%d", c.NoFile.Soft, c.NoFile.Hard), "--stop-signal", "SIGTERM", "--stop-timeout", fmt.Sprint(stopTimeout),
-		"--no-healthcheck", "--entrypoint", place.Guest+"/berth-enter", c.Image, command(p))
+		"--no-healthcheck", "--entrypoint", place.Guest+"/berth-init", c.Image, command(p))
 }

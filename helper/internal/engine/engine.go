@@ -59,7 +59,7 @@ func (e *Engine) Close() error { return e.api.Close() }
 // is stopped and unpauses one that is paused. ctx bounds all of it.
 func (e *Engine) Enter(ctx context.Context, name string, heal bool, argv []string) error {
 	for try := 0; ; try++ {
-		err := e.exec(ctx, name, argv)
+		_, err := e.exec(ctx, name, argv)
 		if !heal || try > 0 || !errors.Is(err, fault.ErrNotRunning) && !errors.Is(err, fault.ErrPaused) {
 			return err
 		}
@@ -69,16 +69,16 @@ func (e *Engine) Enter(ctx context.Context, name string, heal bool, argv []strin
 	}
 }
 
-// exec starts argv as Enter does, once.
-func (e *Engine) exec(ctx context.Context, name string, argv []string) error {
+// exec starts argv as Enter does, once, and returns the exec's id.
+func (e *Engine) exec(ctx context.Context, name string, argv []string) (string, error) {
 	created, err := e.api.ContainerExecCreate(ctx, name, container.ExecOptions{User: "0:0", Cmd: argv})
 	if err != nil {
-		return wrap("create an exec", err)
+		return "", wrap("create an exec", err)
 	}
 	if err := e.api.ContainerExecStart(ctx, created.ID, container.ExecStartOptions{Detach: true}); err != nil {
-		return wrap("start the exec", err)
+		return "", wrap("start the exec", err)
 	}
-	return nil
+	return created.ID, nil
 }
 
 // heal makes an existing container run. It changes nothing else about it.

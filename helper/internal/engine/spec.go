@@ -30,16 +30,19 @@ func spec(p policy.Policy) (*container.Config, *container.HostConfig, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	yes, stop := true, stopTimeout
+	no, stop := false, stopTimeout
 	config := &container.Config{
 		Image: c.Image, Hostname: c.HostName(), User: "0:0", WorkingDir: "/",
-		Entrypoint: []string{place.Guest + "/berth-enter"}, Cmd: []string{command(p)},
+		Entrypoint: []string{place.Guest + "/berth-init"}, Cmd: []string{command(p)},
 		StopSignal: "SIGTERM", StopTimeout: &stop,
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}
 	host := &container.HostConfig{
 		NetworkMode: container.NetworkMode(c.Network), RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(c.Restart)},
-		CapDrop: []string{"ALL"}, CapAdd: c.Capabilities, ReadonlyRootfs: c.ReadOnly, Init: &yes,
+		CapDrop: []string{"ALL"}, CapAdd: c.Capabilities, ReadonlyRootfs: c.ReadOnly,
+		// berth-init is the first process itself, and must be root as the host knows it:
+		// with other ids nobody could be told from anybody.
+		Init: &no, UsernsMode: usernsMode, Sysctls: sysctls,
 		SecurityOpt: append([]string{"no-new-privileges"}, profile...),
 		Tmpfs:       c.Tmpfs, Mounts: mounts(p),
 		Resources: container.Resources{
@@ -49,6 +52,15 @@ func spec(p policy.Policy) (*container.Config, *container.HostConfig, error) {
 	}
 	return config, host, nil
 }
+
+// usernsMode is what the engine calls the absence of a user namespace of its own.
+const usernsMode = "host"
+
+// sysctls bound what belongs to no process, so that nobody is ended for it when
+// memory is short: all System V shared memory of the container, in pages.
+var sysctls = map[string]string{"kernel.shmall": strconv.Itoa(sharedMemory / os.Getpagesize())}
+
+const sharedMemory = 256 << 20 // bytes
 
 // command is what the container's main process does.
 func command(p policy.Policy) string {
@@ -64,11 +76,9 @@ func mounts(p policy.Policy) []mount.Mount {
 	if p.Transport != policy.Direct {
 		list = append(list, mount.Mount{Type: mount.TypeBind, Source: p.Sources.Lifeline, Target: place.Lifeline})
 	}
-	if p.Transport != policy.Docker {
-		list = append(list,
-			mount.Mount{Type: mount.TypeBind, Source: p.Sources.Serve, Target: place.Serve},
-			mount.Mount{Type: mount.TypeBind, Source: p.Sources.Names, Target: place.Names, ReadOnly: true})
-	}
+	list = append(list,
+		mount.Mount{Type: mount.TypeBind, Source: p.Sources.Serve, Target: place.Serve},
+		mount.Mount{Type: mount.TypeBind, Source: p.Sources.Names, Target: place.Names, ReadOnly: true})
 	for _, m := range p.Container.Mounts {
 		list = append(list, mount.Mount{Type: mount.TypeBind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly})
 	}
@@ -115,6 +125,7 @@ func settings(config *container.Config, host *container.HostConfig, binds []moun
 		"init":         strconv.FormatBool(host.Init != nil && *host.Init),
 		"command":      strings.Join(append(slices.Clone(config.Entrypoint), config.Cmd...), " "),
 		"user":         config.User,
+		"sysctls":      table(host.Sysctls),
 		// Never part of a policy; here to be seen when they are set.
 		"privileged": strconv.FormatBool(host.Privileged),
 		"namespaces": string(host.PidMode) + string(host.UTSMode) + string(host.UsernsMode) + strings.ReplaceAll(string(host.IpcMode), "private", ""),

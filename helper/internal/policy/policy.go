@@ -61,10 +61,13 @@ type Container struct {
 	Tmpfs        map[string]string
 	Mounts       []Mount
 	PidsLimit    int64
-	Memory       int64 // bytes; 0: unlimited
-	NoFile       NoFile
-	Restart      string
-	Heal         bool
+	// UserProcesses is RLIMIT_NPROC of each session (setrlimit(2)).
+	UserProcesses int64
+	Terminals     int64 // the most ptys at a time, of all sessions together
+	Memory        int64 // bytes; 0: unlimited
+	NoFile        NoFile
+	Restart       string
+	Heal          bool
 }
 
 // Sources are the host's directories that berth itself has mounted into the
@@ -104,15 +107,16 @@ func Default() Policy {
 		Engine:    Engine{Socket: "/run/docker.sock", Timeout: 10 * time.Second},
 		Container: Container{
 			Name: "berth", Image: "berth:latest", Network: "none", ReadOnly: true, Seccomp: "default",
-			// What berth-enter needs to become a user; it keeps neither.
-			Capabilities: []string{"SETGID", "SETUID"},
+			// Supervisors become users by two of these; the keeper ends what a dead
+			// one leaves by the third. Sessions have none.
+			Capabilities: []string{"KILL", "SETGID", "SETUID"},
 			Tmpfs: map[string]string{
 				"/tmp":     "mode=1777,exec,nosuid,nodev,size=256m",
 				"/var/tmp": "mode=1777,exec,nosuid,nodev,size=256m",
 				"/run":     "mode=0755,noexec,nosuid,nodev,size=16m",
 			},
 			Mounts:    []Mount{{Source: "/home", Target: "/home"}},
-			PidsLimit: 4096, Memory: 2 << 30, NoFile: NoFile{1024, 16384}, Restart: "always", Heal: true,
+			PidsLimit: 16384, UserProcesses: 2048, Terminals: 2048, Memory: 2 << 30, NoFile: NoFile{1024, 16384}, Restart: "always", Heal: true,
 		},
 		Session: Session{
 			Shell: "/bin/bash", Path: "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games", Timeout: 10 * time.Second,

@@ -56,6 +56,8 @@ capabilities = ["cap_setuid", "SETGID", "chown"]
 seccomp = "/etc/berth/seccomp.json"
 tmpfs = { "/run" = "size=1m", "/tmp" = "size=2m,exec" }
 pids_limit = 100
+user_processes = 50
+terminals = 64
 memory = "512m"
 nofile_soft = 100
 nofile_hard = 200
@@ -86,10 +88,10 @@ uid_max = 4294967294
 		Transport: "direct",
 		Engine:    Engine{"/run/podman.sock", 3 * time.Second},
 		Container: Container{Name: "lab", Image: "registry.example:5000/lab@sha256:0123", Hostname: "teach", Network: "bridge",
-			Capabilities: []string{"CHOWN", "SETGID", "SETUID"}, Seccomp: "/etc/berth/seccomp.json",
+			Capabilities: []string{"CHOWN", "KILL", "SETGID", "SETUID"}, Seccomp: "/etc/berth/seccomp.json",
 			Tmpfs:     map[string]string{"/run": "size=1m", "/tmp": "size=2m,exec"},
 			Mounts:    []Mount{{"/srv/data", "/srv/data", true}, {"/home", "/home", false}},
-			PidsLimit: 100, Memory: 512 << 20, NoFile: NoFile{100, 200}, Restart: "no"},
+			PidsLimit: 100, UserProcesses: 50, Terminals: 64, Memory: 512 << 20, NoFile: NoFile{100, 200}, Restart: "no"},
 		Session: Session{"/bin/zsh", "/bin:/usr/bin", &mask, map[string]string{"SITE": "a b"}, []string{"GIT_*"}, "/opt/sftp", true, time.Minute, 7},
 		Users:   Users{500, 1<<32 - 2},
 		Sources: Default().Sources,
@@ -126,7 +128,7 @@ func TestEveryKeyIsChecked(t *testing.T) {
 		"engine.socket": `"hunter2"`, "engine.timeout": `"1h"`,
 		"container.name": `"-hunter2"`, "container.image": `"HUNTER2 x"`, "container.hostname": `"hunter2_"`, "container.network": `"host"`,
 		"container.read_only": `"hunter2"`, "container.capabilities": `["SETUID", "SETGID", "SYS_ADMIN"]`, "container.seccomp": `"unconfined"`,
-		"container.tmpfs": `{ "/tmp" = "size=1m" }`, "container.pids_limit": `-3`, "container.memory": `"hunter2"`,
+		"container.tmpfs": `{ "/tmp" = "size=1m" }`, "container.pids_limit": `-3`, "container.user_processes": `0`, "container.terminals": `"hunter2"`, "container.memory": `"hunter2"`,
 		"container.nofile_soft": `1`, "container.nofile_hard": `"hunter2"`, "container.restart": `"hunter2"`, "container.heal": `1`,
 		"container.mount": `"hunter2"`,
 		"session.shell":   `"bash"`, "session.path": `"hunter2:/bin"`, "session.umask": `27`, "session.set_env": `{ "A B" = "hunter2" }`,

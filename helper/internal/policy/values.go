@@ -46,8 +46,8 @@ func setCapabilities(p *Policy, v any) error {
 		}
 	}
 	slices.Sort(list)
-	if !slices.Contains(list, "SETUID") || !slices.Contains(list, "SETGID") {
-		return errors.New("must hold SETUID and SETGID, without which nobody becomes a user")
+	if !slices.Contains(list, "SETUID") || !slices.Contains(list, "SETGID") || !slices.Contains(list, "KILL") {
+		return errors.New("must hold SETUID and SETGID, without which nobody becomes a user, and KILL, without which nothing of a session is ended")
 	}
 	p.Container.Capabilities = slices.Compact(list)
 	return nil

@@ -24,6 +24,7 @@ import (
 // Call is one run of a program.
 type Call struct {
 	Path    string
+	Args    []string
 	Env     []string      // complete
 	Timeout time.Duration // after which the program and its group are killed
 }
@@ -49,7 +50,7 @@ func Run(c Call, log func(string)) error {
 	file.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout-margin)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, c.Path)
+	cmd := exec.CommandContext(ctx, c.Path, c.Args...)
 	cmd.Env, cmd.Dir = c.Env, "/"
 	reader, writer, err := os.Pipe()
 	if err != nil {
