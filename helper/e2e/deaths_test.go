@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -108,16 +107,12 @@ func each(sessions []*opened, do func(*opened)) {
 	all.Wait()
 }
 
-// supervisors returns those that have a session.
+// supervisors returns those that have a session whose program runs.
 func supervisors(t *testing.T, l *labs.Lab) (pids []int) {
 	t.Helper()
-	for pid, args := range inContainer(t, l) {
-		if st, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil && strings.Contains(args, "/berth-enter session ") {
-			// An undumpable process's directory is root's: its status is asked.
-			text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-			if !strings.Contains(string(text), "\nUid:\t0\t") && st.IsDir() {
-				pids = append(pids, pid)
-			}
+	for pid, args := range inContainer(l) {
+		if strings.Contains(args, "/berth-init watch ") {
+			pids = append(pids, pid)
 		}
 	}
 	return pids

@@ -12,10 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"berth/helper/internal/control"
 	"berth/helper/internal/lifeline"
 	"berth/sshd/labs"
 
@@ -193,13 +195,13 @@ type state struct {
 func look(t *testing.T, l *labs.Lab) state {
 	t.Helper()
 	var s state
-	keeper, server := serving(t, l)
-	for _, pid := range []int{keeper, server} {
+	first, server := serving(t, l)
+	for _, pid := range []int{first, server} {
 		fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 		s.FDs += len(fds)
 	}
-	s.Processes = len(inContainer(t, l))
-	ptys, _ := os.ReadDir(fmt.Sprintf("/proc/%d/root/dev/pts", keeper))
+	s.Processes = len(inContainer(l))
+	ptys, _ := os.ReadDir(fmt.Sprintf("/proc/%d/root/dev/pts", first))
 	s.Ptys = len(ptys)
 	for _, dir := range []string{"serve", "lifeline"} {
 		entries, _ := os.ReadDir(l.Path(dir))
@@ -212,12 +214,11 @@ func (s state) String() string { text, _ := json.Marshal(s); return string(text)
 
 // inContainer returns the container's processes, by their pids on the host, with
 // their arguments. The engine is not asked: it may be gone.
-func inContainer(t *testing.T, l *labs.Lab) map[int]string {
-	t.Helper()
+func inContainer(l *labs.Lab) map[int]string {
 	found := map[int]string{}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	for _, entry := range entries {
 		pid := 0
@@ -233,24 +234,35 @@ func inContainer(t *testing.T, l *labs.Lab) map[int]string {
 	return found
 }
 
-// serving returns the keeper's and the server's pids.
-func serving(t *testing.T, l *labs.Lab) (keeper, server int) {
+// keeper asks the first process of the lab's container.
+func keeper(l *labs.Lab) control.Keeper { return control.At(l.Path("serve")) }
+
+// serving returns the pids, on this host, of the keeper and of the server that
+// serves. Both servers run by then.
+func serving(t *testing.T, l *labs.Lab) (keeperPID, server int) {
 	t.Helper()
 	labs.Eventually(t, 10*time.Second, func() (bool, string) {
-		keeper, server = 0, 0
-		all := inContainer(t, l)
-		for pid, args := range all {
-			switch {
-			case strings.Contains(args, "docker-init"):
-			case strings.Contains(args, "/berth-enter serve "):
-				keeper = pid
-			case strings.Contains(args, "/berth-enter server "):
-				server = pid
-			}
+		c, err := keeper(l).Count()
+		if err != nil || c.Server == 0 || c.Standby == 0 || c.Spawner == 0 {
+			return false, fmt.Sprint(c, err)
 		}
-		return keeper != 0 && server != 0, fmt.Sprint(all)
+		keeperPID, server = c.PID, outside(l, c.PID, c.Server)
+		return server != 0, fmt.Sprint(c)
 	})
-	return keeper, server
+	return keeperPID, server
+}
+
+// outside returns the pid on this host of what has pid inside below the process
+// parent of this host.
+func outside(l *labs.Lab, parent, inside int) int {
+	for pid, args := range inContainer(l) {
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if strings.Contains(args, "/berth-") && regexp.MustCompile(fmt.Sprintf(`(?m)^PPid:\s%d$`, parent)).Match(status) &&
+			regexp.MustCompile(fmt.Sprintf(`(?m)^NSpid:.*\s%d$`, inside)).Match(status) {
+			return pid
+		}
+	}
+	return 0
 }
 
 // settled waits until the lab is as it was.
@@ -258,7 +270,7 @@ func settled(t *testing.T, l *labs.Lab, before state) {
 	t.Helper()
 	labs.Eventually(t, 30*time.Second, func() (bool, string) {
 		now := look(t, l)
-		return now == before, fmt.Sprintf("before %v, now %v: %v", before, now, inContainer(t, l))
+		return now == before, fmt.Sprintf("before %v, now %v: %v", before, now, inContainer(l))
 	})
 }
 

@@ -37,6 +37,7 @@ long now_ms(void);
 /* keeper.c */
 enum kind { SIGNALS, CONTROLS, REGISTERS, REQUEST, SUPERVISOR, LIFELINE };
 int watch_fd(int fd, uint32_t events, enum kind kind, size_t index);
+void unwatch(int fd);
 int listen_at(const char *path, int type, mode_t mode);
 void accepted_root_only(int *fd, int from_host, pid_t *pid);
 struct keeper {

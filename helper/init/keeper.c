@@ -48,6 +48,11 @@ int watch_fd(int fd, uint32_t events, enum kind kind, size_t index)
 	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
 }
 
+void unwatch(int fd)
+{
+	epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
 /* Makes a socket at path, where it is when it can be connected to, not before. */
 int listen_at(const char *path, int type, mode_t mode)
 {

@@ -11,6 +11,7 @@
 #include "init.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -71,10 +72,14 @@ static int lives(uid_t uid)
 	return 0;
 }
 
+/* A lifeline that is closed here is open in its supervisor, and epoll would go on
+ * to report it (epoll(7), questions and answers). */
 static void close_fd(int *fd)
 {
-	if (*fd >= 0)
+	if (*fd >= 0) {
+		unwatch(*fd);
 		close(*fd);
+	}
 	*fd = -1;
 }
 
@@ -221,8 +226,10 @@ void session_message(size_t i)
 void session_hangup(size_t i)
 {
 	struct session *s = &sessions[i];
+	struct pollfd p = { .fd = s->lifeline, .events = POLLRDHUP };
 
-	if (s->lifeline < 0)
+	/* Told of the same moment as a death, it may mean the slot's last session. */
+	if (s->lifeline < 0 || poll(&p, 1, 0) <= 0)
 		return;
 	close_fd(&s->lifeline);
 	if (s->state == OPEN && !s->linger) {

@@ -109,7 +109,7 @@ func helperOf(t *testing.T, mark string) int {
 	return 0
 }
 
-// guestOf finds the berth-enter above the marked process.
+// guestOf finds the supervisor above the marked process.
 func guestOf(t *testing.T, mark string) int {
 	t.Helper()
 	out, err := exec.Command("pgrep", "-f", "^"+mark+" ").Output()
@@ -118,7 +118,7 @@ func guestOf(t *testing.T, mark string) int {
 	}
 	for pid, _ := strconv.Atoi(strings.Fields(string(out))[0]); pid > 1; pid = parent(t, pid) {
 		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if strings.Contains(string(cmdline), "/berth-enter\x00session\x00") {
+		if strings.Contains(string(cmdline), "/berth-init\x00watch\x00") {
 			return pid
 		}
 	}

@@ -32,7 +32,7 @@ func TestSessionHoldsNoPrivilege(t *testing.T) {
 	gid := strings.TrimSpace(lab.Exec(t, "id", "-g", "alice"))
 	four := func(id string) string { return strings.Join([]string{id, id, id, id}, " ") }
 	engine := strings.TrimSpace(lab.Exec(t, "stat", "-L", "-c", "%g", "/run/docker.sock"))
-	for name, pid := range map[string]int{"berth-session": v.helper, "berth-enter": guestOf(t, v.mark)} {
+	for name, pid := range map[string]int{"berth-session": v.helper, "the supervisor": guestOf(t, v.mark)} {
 		s := status(t, pid)
 		if s["Uid"] != four(uid) || s["Gid"] != four(gid) {
 			t.Errorf("%s: Uid %s, Gid %s", name, s["Uid"], s["Gid"])
@@ -53,7 +53,7 @@ func TestSessionHoldsNoPrivilege(t *testing.T) {
 		}
 	}
 	if s := status(t, guestOf(t, v.mark)); s["NoNewPrivs"] != "1" {
-		t.Errorf("berth-enter: NoNewPrivs %s", s["NoNewPrivs"])
+		t.Errorf("the supervisor: NoNewPrivs %s", s["NoNewPrivs"])
 	}
 	// The connections to the engine are closed: what is open beside stdio is
 	// the lifeline and the runtime's own.
@@ -79,7 +79,7 @@ func TestContainerIsHardened(t *testing.T) {
 		"touch /usr/libexec/berth/x 2>&1 | grep -o Read-only":           "Read-only\n",
 		"ls / | grep -c host":                                           "0\n",
 		"cat /sys/class/net/*/operstate | sort -u":                      "unknown\n", // lo alone
-		"cat /proc/1/cmdline | tr '\\0' ' ' | cut -d' ' -f1":            "/sbin/docker-init\n",
+		"cat /proc/1/cmdline | tr '\\0' ' ' | cut -d' ' -f1":            "/usr/libexec/berth/berth-init\n",
 		"grep Seccomp: /proc/self/status | tr -d '\\t'":                 "Seccomp:2\n",
 		"echo x >/tmp/t && echo x >/var/tmp/t && cat /tmp/t /var/tmp/t": "x\nx\n",
 	} {

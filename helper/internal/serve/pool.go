@@ -56,10 +56,18 @@ func newPool(fd int) (*pool, error) {
 	return p, nil
 }
 
-// topUp asks for as many as there should be, beside those that callers wait for.
+// topUp asks for as many as there should be, beside those that callers wait for, and
+// lets go of those that are too many: a caller had not waited for its own.
 func (p *pool) topUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for p.waiting == 0 && len(p.ready) > spare {
+		select {
+		case way := <-p.ready:
+			way.Close()
+		default: // a caller was quicker
+		}
+	}
 	for p.coming+len(p.ready)-p.waiting < spare && p.coming < cap(p.ready) {
 		var err error
 		if cerr := p.spawner.Write(func(fd uintptr) bool {
@@ -106,6 +114,9 @@ func (p *pool) fill() error {
 		case p.ready <- way:
 		default:
 			way.Close() // a server before this one had asked for many
+		}
+		if len(p.ready) > spare {
+			p.topUp()
 		}
 	}
 }
