@@ -63,7 +63,7 @@ func command() *cobra.Command {
 			cmd.Printf("%s is gone\n", p.Container.Name)
 			return nil
 		})}
-	root.AddCommand(up, down, statusCommand(&config, with), configCommand(&config), settleCommand(&config))
+	root.AddCommand(up, down, statusCommand(&config, with), configCommand(&config), settleCommand(&config), checkCommand())
 	root.SetOut(os.Stdout)
 	return root
 }

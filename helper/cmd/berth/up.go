@@ -34,7 +34,9 @@ func upCommand(config *string, with runner) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return up(ctx, cmd, p, e, recreate)
+		err = up(ctx, cmd, p, e, recreate)
+		_, open := checkHost(ctx, cmd, false)
+		return errors.Join(err, open)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !dryRun {

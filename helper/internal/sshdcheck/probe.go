@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sshdcheck
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// probes are accounts that only the sshd sees that is asked about them: it is
+// started in a mount namespace of its own, where /etc/passwd and /etc/group are
+// copies that have them. So a group can be judged that has no member yet, and so
+// can an administrator who is in both groups, by sshd's own reading of Match.
+type probes struct {
+	dir      string
+	accounts []account
+}
+
+// noMounts is how wrap's shell ends where it may not mount.
+const noMounts = 99
+
+var errNoProbe = errors.New("this host lets nobody mount, so no account can be made up")
+
+const probeName = "berth-probe-"
+
+// firstProbe is an id that no account may have: gids of groups that are not
+// there yet, and the uids.
+const firstProbe = 4294960000
+
+func newProbes(p people, a aims) (*probes, error) {
+	dir, err := os.MkdirTemp("", "berth-check")
+	if err != nil {
+		return nil, err
+	}
+	b := &probes{dir: dir}
+	if err := errors.Join(b.make(p, a), os.Chmod(dir, 0o755)); err != nil {
+		b.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *probes) close() { _ = os.RemoveAll(b.dir) }
+
+func (b *probes) make(p people, a aims) error {
+	passwd, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return err
+	}
+	group, err := os.ReadFile("/etc/group")
+	if err != nil {
+		return err
+	}
+	plain := func(patterns []string) (names []string) {
+		for _, name := range patterns {
+			if !strings.ContainsAny(name, "*?") && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	next := firstProbe
+	lines, groups := ended(string(passwd)), ended(string(group))
+	add := func(primary string, others ...string) {
+		name := fmt.Sprintf("%s%d", probeName, len(b.accounts)+1)
+		gid := p.gids[primary]
+		if gid == "" {
+			next++
+			gid = fmt.Sprint(next)
+			groups += fmt.Sprintf("%s:x:%s:\n", primary, gid)
+			p.gids[primary] = gid
+		}
+		for _, other := range others {
+			groups = withMember(groups, other, name)
+		}
+		next++
+		lines += fmt.Sprintf("%s:x:%d:%s::/nonexistent:/bin/sh\n", name, next, gid)
+		b.accounts = append(b.accounts, account{name: name, uid: fmt.Sprint(next), gid: gid, shell: "/bin/sh", groups: append([]string{primary}, others...), probe: true})
+	}
+	for _, name := range plain(a.groups) {
+		add(name)
+		for _, admins := range plain(a.admins) {
+			// Of a group that is in no file it cannot be made a member.
+			if strings.Contains("\n"+groups, "\n"+admins+":") {
+				add(name, admins)
+			}
+		}
+	}
+	return errors.Join(os.WriteFile(filepath.Join(b.dir, "passwd"), []byte(lines), 0o644),
+		os.WriteFile(filepath.Join(b.dir, "group"), []byte(groups), 0o644))
+}
+
+func ended(text string) string { return strings.TrimSuffix(text, "\n") + "\n" }
+
+// withMember returns the text of a group file with one member more.
+func withMember(text, group, user string) string {
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		if strings.HasPrefix(l, group+":") {
+			if !strings.HasSuffix(l, ":") {
+				l += ","
+			}
+			lines[i] = l + user
+			break
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// wrap returns argv as it runs where the probes are known. nscd, which would
+// answer for the real files, is not reachable there.
+func (b *probes) wrap(argv []string) []string {
+	const script = `mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/group" /etc/group || exit 99
+[ ! -d /run/nscd ] || mount -t tmpfs tmpfs /run/nscd || exit 99
+shift
+exec "$@"`
+	// Also where unshare itself is refused the shell says so: its status is 1.
+	const outer = `unshare --mount --propagation private true 2>/dev/null || exit 99
+exec unshare --mount --propagation private sh -c "$@"`
+	return append([]string{"sh", "-c", outer, "sh", script, "sh", b.dir}, argv...)
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sshdcheck
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// effective is what `sshd -T` prints: the values that are in force for one
+// login, by keyword in lower case.
+type effective map[string][]string
+
+func (e effective) one(key string) string {
+	if len(e[key]) == 0 {
+		return ""
+	}
+	return e[key][0]
+}
+
+// sshd asks the real sshd what a login of user would get.
+type sshd struct {
+	path   string
+	config string
+	probes *probes // for accounts that are made up
+}
+
+// privsep is there only while sshd runs, and sshd -T wants it.
+const privsep = "/run/sshd"
+
+func newSSHD(config string) (*sshd, error) {
+	path, err := exec.LookPath("sshd")
+	if err != nil {
+		path, err = exec.LookPath("/usr/sbin/sshd")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(privsep, 0o755); err != nil {
+		return nil, err
+	}
+	return &sshd{path: path, config: config}, nil
+}
+
+func (s *sshd) judge(ctx context.Context, a account, conn map[string]string) (effective, error) {
+	spec := []string{"user=" + a.name}
+	for _, key := range []string{"host", "addr", "laddr", "lport", "rdomain"} {
+		if value, found := conn[key]; found {
+			spec = append(spec, key+"="+value)
+		}
+	}
+	argv := []string{s.path, "-T", "-f", s.config, "-C", strings.Join(spec, ",")}
+	if a.probe {
+		argv = s.probes.wrap(argv)
+	}
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if err := cmd.Run(); err != nil {
+		var exit *exec.ExitError
+		if a.probe && errors.As(err, &exit) && exit.ExitCode() == noMounts {
+			return nil, errNoProbe
+		}
+		return nil, fmt.Errorf("sshd -T: %w: %s", err, strings.TrimSpace(stderr.String()))
+	}
+	e := effective{}
+	for _, l := range strings.Split(out.String(), "\n") {
+		if key, value, found := strings.Cut(l, " "); found {
+			e[strings.ToLower(key)] = append(e[strings.ToLower(key)], strings.TrimSpace(value))
+		}
+	}
+	return e, nil
+}
+
+// demand is a value that confinement rests on.
+type demand struct {
+	key, want string // as sshd -T prints them
+	line      string // how sshd_config has it
+	gets      string // what confined users get without it
+	// covered: DisableForwarding is as good, in every release.
+	covered bool
+	// shell: also where berth-session is the login shell, and nothing is forced.
+	shell bool
+}
+
+var demands = []demand{
+	{key: "allowtcpforwarding", want: "no", line: "AllowTcpForwarding no", gets: "reach the ports of this host, as ssh -L", covered: true, shell: true},
+	{key: "allowstreamlocalforwarding", want: "no", line: "AllowStreamLocalForwarding no",
+		gets: "reach the unix sockets of this host, as ssh -L", covered: true, shell: true},
+	{key: "gatewayports", want: "no", line: "GatewayPorts no", gets: "open ports of this host to other hosts, as ssh -R", covered: true, shell: true},
+	{key: "allowagentforwarding", want: "no", line: "AllowAgentForwarding no", gets: "have sshd make sockets in this host's /tmp, as ssh -A", shell: true},
+	{key: "x11forwarding", want: "no", line: "X11Forwarding no", gets: "open ports of this host and start xauth(1) on it, as ssh -X", shell: true},
+	{key: "permittunnel", want: "no", line: "PermitTunnel no", gets: "open tunnels to this host's network, as ssh -w", shell: true},
+	{key: "permituserenvironment", want: "no", line: "PermitUserEnvironment no",
+		gets: "choose by ~/.ssh/environment what the shell that runs berth-session on this host starts with"},
+	{key: "permituserrc", want: "no", line: "PermitUserRC no", gets: "may have ~/.ssh/rc run on this host"},
+}
+
+// environment is the drop-in's SetEnv: it keeps the login shell, which runs the
+// forced command, from the files and libraries of the home.
+var environment = []string{
+	"HOME=/var/empty", "ZDOTDIR=/var/empty", "XDG_CONFIG_HOME=/var/empty", "XDG_DATA_HOME=/var/empty", "XDG_CONFIG_DIRS=/var/empty",
+	"XDG_DATA_DIRS=/var/empty", "BASH_ENV=/dev/null", "ENV=/dev/null", "SHELLOPTS=", "BASHOPTS=", "PS4=", "LD_PRELOAD=", "LD_AUDIT=",
+	"LD_LIBRARY_PATH=", "GCONV_PATH=", "LOCPATH=", "TMPDIR=/tmp",
+}
+
+// fault is one thing that is wrong with one login.
+type fault struct {
+	gets string // what such users get
+	says string // what sshd says
+	key  string // the keyword to look for in the text
+	line string // what mends it, within the Match block of the drop-in
+	join bool   // what mends it is to be a member of its group
+}
+
+// confined returns what is wrong with the login of a user who is to be confined.
+func (h Host) confined(a account, e effective) (faults []fault) {
+	force := e.one("forcecommand")
+	forced, shell := h.isSession(force), h.isSession(a.shell)
+	if !forced && !shell {
+		return []fault{{gets: "get a shell on this host", says: "ForceCommand is " + force, key: "forcecommand", line: "ForceCommand " + h.Session}}
+	}
+	for _, d := range demands {
+		if !forced && !d.shell || e.one(d.key) == d.want || d.covered && e.one("disableforwarding") == "yes" {
+			continue
+		}
+		name, _, _ := strings.Cut(d.line, " ")
+		faults = append(faults, fault{gets: d.gets, says: name + " is " + e.one(d.key), key: d.key, line: d.line})
+	}
+	if !forced {
+		return joined(append(faults, h.unforced(e)...), a)
+	}
+	var missing []string
+	for _, want := range environment {
+		if !slices.Contains(e["setenv"], want) {
+			missing = append(missing, want)
+		}
+	}
+	// Where berth-session is the login shell, no other program reads them.
+	if len(missing) > 0 && !shell {
+		faults = append(faults, fault{gets: "have start-up files and libraries of their homes run on this host",
+			says: "SetEnv lacks " + missing[0] + more(len(missing)-1), key: "setenv", line: "SetEnv " + strings.Join(environment, " ")})
+	}
+	return faults
+}
+
+// unforced returns what sshd serves by itself, past the login shell, to an
+// account that has no forced command: its own sftp server, on the host's files.
+func (h Host) unforced(e effective) (faults []fault) {
+	const gets = "read and write this host's files, by the sftp server within sshd"
+	force := "ForceCommand " + h.Session
+	if slices.ContainsFunc(e["subsystem"], func(s string) bool { return strings.HasPrefix(s, "sftp internal-sftp") }) {
+		faults = append(faults, fault{gets: gets, says: "Subsystem sftp is internal-sftp, and ForceCommand is none", key: "forcecommand", line: force})
+	}
+	for _, file := range strings.Fields(e.one("authorizedkeysfile")) {
+		if file != "none" && (!strings.HasPrefix(file, "/etc/") || strings.Contains(file, "%h")) {
+			faults = append(faults, fault{gets: gets, key: "forcecommand", line: force,
+				says: `a line command="internal-sftp" in ` + file + " is obeyed, for ForceCommand is none"})
+			break
+		}
+	}
+	return faults
+}
+
+// joined makes one of all faults of an account that nothing but its login shell
+// confines: no Match is meant for it.
+func joined(faults []fault, a account) []fault {
+	if len(faults) == 0 || a.in([]string{Group}) {
+		return faults
+	}
+	var says []string
+	for _, f := range faults {
+		says = append(says, f.says)
+	}
+	return []fault{{gets: "reach this host past their login shell", says: strings.Join(says, "; "), join: true}}
+}
+
+// whole returns what is wrong with the login of root or of an administrator.
+func (h Host) whole(e effective) (faults []fault) {
+	if force := e.one("forcecommand"); h.isSession(force) {
+		faults = append(faults, fault{gets: "get the container and not this host", says: "ForceCommand is " + force, key: "forcecommand"})
+	} else if slices.Contains(e["setenv"], environment[0]) {
+		faults = append(faults, fault{gets: "have sessions with the variables of confined users", says: "SetEnv has " + environment[0], key: "setenv"})
+	}
+	return faults
+}
+
+func more(n int) string {
+	if n < 1 {
+		return ""
+	}
+	return " and " + strconv.Itoa(n) + " more"
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package sshdcheck judges whether this host's sshd and its PAM stack confine
+// the users that they are meant to confine, and nobody else. It asks the real
+// sshd (`sshd -T -C`) for each of them, and reads the stack as libpam does. It
+// says what such users get instead, which line is to blame, and which mends it.
+//
+// Process: berth. As: root.
+package sshdcheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+)
+
+const (
+	// Group is the drop-in's: its members are confined.
+	Group      = "berth"
+	adminGroup = "admins"
+	program    = "berth-session"
+)
+
+// Bounds of what is asked: an account costs some 15 ms for each connection.
+const (
+	mostAccounts    = 500
+	mostConnections = 8
+	atOnce          = 4
+)
+
+// Host is where to look.
+type Host struct {
+	Session string   // berth-session, as it is installed
+	Config  string   // sshd_config
+	DropIn  string   // berth's part of it
+	PAM     []string // directories of services
+	Modules []string // patterns of the directories of modules
+}
+
+// This is the host that the program runs on.
+func This(session string) Host {
+	return Host{
+		Session: session,
+		Config:  "/etc/ssh/sshd_config",
+		DropIn:  "/etc/ssh/sshd_config.d/50-berth.conf",
+		PAM:     []string{"/etc/pam.d", "/usr/lib/pam.d"},
+		Modules: []string{"/lib/security", "/lib/*/security", "/usr/lib/security", "/usr/lib/*/security", "/lib64/security", "/usr/lib64/security"},
+	}
+}
+
+// Problem is what keeps the host from confining, or a note.
+type Problem struct {
+	Gets string // what whom gets
+	Says string // what sshd or the stack says
+	Mend string // what to do
+}
+
+// Report is what was found.
+type Report struct {
+	Problems []Problem
+	Notes    []string
+	Confined []string // users who are to be confined
+	Whole    []string // root and administrators, as far as they were asked about
+}
+
+// isSession reports whether command is this installation's berth-session.
+func (h Host) isSession(command string) bool {
+	if command == h.Session {
+		return true
+	}
+	mine, err1 := os.Stat(h.Session)
+	its, err2 := os.Stat(command)
+	return err1 == nil && err2 == nil && os.SameFile(mine, its)
+}
+
+// question is an account that sshd is to be asked about.
+type question struct {
+	account
+	confine bool // what is meant; else the account is to have the whole host
+	group   string
+	answers []effective
+}
+
+// gather returns whom the configuration means: members, accounts whose login
+// shell is berth-session, root and administrators.
+func (h Host) gather(p people, a aims) (questions []*question) {
+	for _, u := range p.users {
+		q := &question{account: u, group: u.by(a.groups)}
+		switch admin := u.in(a.admins); {
+		case u.uid == "0":
+		case h.isSession(u.shell), !admin && q.group != "", !admin && like(u.name, a.users):
+			q.confine = true
+		case !admin:
+			continue // not berth's
+		}
+		questions = append(questions, q)
+	}
+	return questions
+}
+
+// ask has sshd answer, a few at a time. Accounts that cannot be made up have no
+// answer.
+func (s *sshd) ask(ctx context.Context, questions []*question, connections []map[string]string) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(questions))
+	slots := make(chan struct{}, atOnce)
+	for i, q := range questions {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			for _, conn := range connections {
+				e, err := s.judge(ctx, q.account, conn)
+				if err != nil {
+					errs[i] = err
+					return
+				}
+				q.answers = append(q.answers, e)
+			}
+		})
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if errors.Is(err, errNoProbe) {
+			questions[i].answers = nil
+			continue
+		}
+		if err != nil {
+			return err // sshd says the same of its configuration to everybody
+		}
+	}
+	return nil
+}
+
+// Check judges sshd and the PAM stack; with stackOnly the latter alone.
+func (h Host) Check(ctx context.Context, stackOnly bool) (Report, error) {
+	c := readConf(h.Config)
+	a := c.aims()
+	p, err := lookUp(ctx, a)
+	if err != nil {
+		return Report{}, err
+	}
+	var r Report
+	questions := h.gather(p, a)
+	r.name(questions)
+	made, err := newProbes(p, a)
+	if err != nil {
+		return r, err
+	}
+	defer made.close()
+	probes := h.gather(people{users: made.accounts}, a)
+	if stackOnly {
+		h.judgeStack(&r, append(questions, probes...), "sshd")
+		return r, nil
+	}
+	s, err := newSSHD(h.Config)
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+		r.Notes = append(r.Notes, "there is no sshd on this host, so nothing was judged")
+		return r, nil
+	}
+	if err != nil {
+		return r, err
+	}
+	if !h.begun(c, r) {
+		r.Notes = append(r.Notes, "nobody is confined yet: no account is in group "+Group+", and sshd's configuration does not name berth-session; scripts/install-sshd sets sshd and PAM up")
+		return r, nil
+	}
+	s.probes = made
+	if len(questions) > mostAccounts {
+		r.Notes = append(r.Notes, fmt.Sprintf("sshd was asked about %d of %d accounts", mostAccounts, len(questions)))
+		questions = questions[:mostAccounts]
+	}
+	questions = append(questions, probes...)
+	if err := s.ask(ctx, questions, c.connections()); err != nil {
+		r.Problems = append(r.Problems, Problem{Gets: "nobody knows what users get", Says: err.Error(), Mend: "mend what sshd -t complains of"})
+		return r, nil
+	}
+	if slices.ContainsFunc(questions, func(q *question) bool { return q.probe && q.answers == nil }) && len(r.Confined) == 0 {
+		r.Notes = append(r.Notes, "group "+Group+" has no member, and "+errNoProbe.Error()+": judged when it has one")
+	}
+	h.judgeSSHD(&r, questions, c)
+	service := "sshd"
+	for _, q := range questions {
+		for _, e := range q.answers {
+			if name := e.one("pamservicename"); name != "" {
+				service = name
+			}
+		}
+	}
+	h.judgeStack(&r, questions, service)
+	return r, nil
+}
+
+// begun reports whether this host is to confine anybody already.
+func (h Host) begun(c conf, r Report) bool {
+	if len(r.Confined) > 0 {
+		return true
+	}
+	if _, err := os.Lstat(h.DropIn); err == nil {
+		return true
+	}
+	return slices.ContainsFunc(c.lines, func(l line) bool {
+		return l.key == "forcecommand" && filepath.Base(l.value) == program
+	})
+}
+
+// Confined returns the users whom sshd confines now, or whose login shell does,
+// whatever is meant.
+func (h Host) Confined(ctx context.Context) ([]string, error) {
+	c := readConf(h.Config)
+	p, err := lookUp(ctx, c.aims())
+	if err != nil {
+		return nil, err
+	}
+	all := make([]*question, 0, len(p.users))
+	for _, u := range p.users {
+		all = append(all, &question{account: u})
+	}
+	s, err := newSSHD(h.Config)
+	if err == nil {
+		err = s.ask(ctx, all, c.connections())
+	} else if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+		err = nil // no sshd confines anybody
+	}
+	var names []string
+	for _, q := range all {
+		now := filepath.Base(q.shell) == program
+		for _, e := range q.answers {
+			now = now || filepath.Base(e.one("forcecommand")) == program
+		}
+		if now {
+			names = append(names, q.name)
+		}
+	}
+	return names, err
+}
+
+func (r *Report) name(questions []*question) {
+	for _, q := range questions {
+		if q.confine {
+			r.Confined = append(r.Confined, q.name)
+		} else {
+			r.Whole = append(r.Whole, q.name)
+		}
+	}
+}
+
+// few names some of many.
+func few(names []string) string {
+	const shown = 3
+	if len(names) <= shown {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:shown], ", ") + more(len(names)-shown)
+}
