@@ -104,7 +104,7 @@ func TestBerthCommand(t *testing.T) {
 	}
 	l.Exec(t, "sed", "-i", `s/^\[container\]/[container]\npids_limit = 99/`, "/etc/berth/berth.toml")
 	r := l.Try("berth", "up")
-	if r.Status != 1 || !strings.Contains(r.Out, `pids_limit: is "4096", should be "99"`) || !strings.Contains(r.Err, "--recreate") {
+	if r.Status != 1 || !strings.Contains(r.Out, `pids_limit: is "16384", should be "99"`) || !strings.Contains(r.Err, "--recreate") {
 		t.Errorf("up, differing: %+v", r)
 	}
 	if r := l.Try("berth", "status", "--json"); !strings.Contains(r.Out, `"key": "pids_limit"`) || !strings.Contains(r.Out, `"status": "running"`) {

@@ -52,7 +52,7 @@ image = "registry.example:5000/lab@sha256:0123"
 hostname = "teach"
 network = "bridge"
 read_only = false
-capabilities = ["cap_setuid", "SETGID", "chown"]
+capabilities = ["cap_setuid", "SETGID", "chown", "kill"]
 seccomp = "/etc/berth/seccomp.json"
 tmpfs = { "/run" = "size=1m", "/tmp" = "size=2m,exec" }
 pids_limit = 100
