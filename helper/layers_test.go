@@ -27,22 +27,22 @@ var layers = [][]string{
 var may = map[string][]string{
 	"github.com/docker/docker": {"engine"},
 	"github.com/spf13/cobra":   {"cmd/berth"},
+	// An application of PAM, for its module's tests alone.
+	"github.com/msteinert/pam": {},
 }
 
+// mayInTests is the same for tests, of the modules that nothing else may import.
+var mayInTests = map[string][]string{"github.com/msteinert/pam": {"pam"}}
+
 func TestLayers(t *testing.T) {
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "berth/...").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	packages := imports(t, "{{join .Imports \" \"}}")
 	layer := map[string]int{}
 	for i, names := range layers {
 		for _, name := range names {
 			layer[internal+name] = i
 		}
 	}
-	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
-		words := strings.Fields(line)
-		pkg, imports := words[0], words[1:]
+	for pkg, imports := range packages {
 		own, known := layer[pkg]
 		if strings.HasPrefix(pkg, internal) && !known {
 			t.Errorf("%s is in no layer", pkg)
@@ -55,12 +55,38 @@ func TestLayers(t *testing.T) {
 				strings.HasPrefix(pkg, "berth/helper") && strings.HasPrefix(imported, "berth/pam") {
 				t.Errorf("%s imports %s: pam and helper share nothing", pkg, imported)
 			}
-			for module, users := range may {
-				within := slices.ContainsFunc(users, func(u string) bool { return strings.HasSuffix(pkg, "/"+u) })
-				if strings.HasPrefix(imported, module) && !within {
-					t.Errorf("%s imports %s", pkg, imported)
-				}
-			}
+			outside(t, may, pkg, imported)
 		}
 	}
+	for pkg, imports := range imports(t, "{{join .TestImports \" \"}} {{join .XTestImports \" \"}}") {
+		for _, imported := range imports {
+			outside(t, mayInTests, pkg, imported)
+		}
+	}
+}
+
+// outside checks the import of a module that is not ours.
+func outside(t *testing.T, may map[string][]string, pkg, imported string) {
+	t.Helper()
+	for module, users := range may {
+		within := slices.ContainsFunc(users, func(u string) bool { return strings.HasSuffix(pkg, "/"+u) })
+		if strings.HasPrefix(imported, module) && !within {
+			t.Errorf("%s imports %s", pkg, imported)
+		}
+	}
+}
+
+// imports lists what each package imports, by the template of a field of go list.
+func imports(t *testing.T, field string) map[string][]string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} "+field, "berth/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := map[string][]string{}
+	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		words := strings.Fields(line)
+		packages[words[0]] = words[1:]
+	}
+	return packages
 }

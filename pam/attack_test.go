@@ -110,7 +110,7 @@ func TestAttackers(t *testing.T) {
 			log := s.listen()
 			n := count(t) * c.share / 100
 			before := "umask 022; mkdir /home/stash\n" + c.before + "\nset -- " + built.attacker + " /home/stash /home/victim '" + strings.Join(c.attacks, "' '") + "' -- " + strconv.Itoa(c.copies) + ` "$@"`
-			out := s.run(before, append([]string{user, "storm", strconv.Itoa(n / c.copies)}, strings.Fields(c.reset)...)...)
+			out := s.host(before, append([]string{user, "storm", strconv.Itoa(n / c.copies)}, strings.Fields(c.reset)...)...)
 			v.untouched()
 			t.Logf("%d rounds\n%s%s", n, out, tally(log.lines()))
 			results(t, out, c.allowed)

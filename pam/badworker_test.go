@@ -76,7 +76,7 @@ func TestBadWorkers(t *testing.T) {
 			log := s.listen()
 			s.keep()
 			start := time.Now()
-			out := s.run("", user, "after", "sh "+s.dir+"/how")
+			out := s.host("", user, "after", "sh "+s.dir+"/how")
 			if took := time.Since(start); took > 20*time.Second {
 				t.Errorf("took %v", took)
 			}
@@ -121,7 +121,7 @@ func TestBadWorkersQuietly(t *testing.T) {
 		if strings.HasPrefix(c.options, "exec") {
 			before = "install -d -o 4711 -g 4711 /home/nina /home/nina/.ssh; >/home/nina/.ssh/authorized_keys"
 		}
-		out := s.run(before, user, "after", "sh "+s.dir+"/how")
+		out := s.host(before, user, "after", "sh "+s.dir+"/how")
 		want(t, out, c.answer, c.told)
 		if c.told == "" && strings.Contains(out, "says") {
 			t.Errorf("%s: %s", c.options, out)

@@ -28,7 +28,7 @@ func TestExec(t *testing.T) {
 	s := newSite(t, "exec="+path)
 	log := s.listen()
 	for range 2 { // a first home, and one that is in place
-		want(t, s.run("GO=off LD_PRELOAD=; export GO", user, "plain"), "open 0 close 0")
+		want(t, s.session("GO=off LD_PRELOAD=; export GO", user), "open 0 close 0")
 	}
 	s.whole(0o750)
 	said := s.text(filepath.Join(dir, "said"))
@@ -48,7 +48,7 @@ func TestExecFailure(t *testing.T) {
 	for failure, answer := range map[string]string{"": "open 0 close 0", "exec_failure=ignore": "open 0 close 0", "exec_failure=deny": "open 14 close 14", "exec_failure=dney": "open 0"} {
 		s := newSite(t, "exec="+path+" "+failure)
 		log := s.listen()
-		out := s.run("", user, "plain")
+		out := s.session("", user)
 		want(t, out, answer)
 		want(t, log.lines(), "exec: broken", "exit status 3")
 		if told := strings.Contains(out, "says Your session could not be prepared"); told != (failure == "exec_failure=deny") {
@@ -72,7 +72,7 @@ func TestExecThatIsSlow(t *testing.T) {
 			s := newSite(t, "timeout=2 exec_failure=deny exec="+path)
 			log := s.listen()
 			start := time.Now()
-			out := s.run("", user, "plain")
+			out := s.session("", user)
 			if took := time.Since(start); took > 10*time.Second {
 				t.Errorf("took %v", took)
 			}
@@ -114,7 +114,7 @@ func TestExecThatIsRefused(t *testing.T) {
 			log := s.listen()
 			s.shell("cp -a " + dir + " " + dir + ".kept")
 			defer s.shell("rm -rf " + dir + "; mv " + dir + ".kept " + dir)
-			out := s.run("D="+dir+" P="+path+"; "+spoil, user, "plain")
+			out := s.session("D="+dir+" P="+path+"; "+spoil, user)
 			want(t, out, "open 14", "says Your session could not be prepared")
 			want(t, log.lines(), "exec: ")
 			if _, err := os.Lstat(filepath.Join(dir, "ran")); err == nil {
@@ -123,10 +123,10 @@ func TestExecThatIsRefused(t *testing.T) {
 		})
 	}
 	s := newSite(t, "exec_failure=deny exec=script")
-	want(t, s.run("", user, "plain"), "open 14")
+	want(t, s.session("", user), "open 14")
 	// And those who are not served are spared.
 	s = newSite(t, "exec_failure=deny uid_min=5000 exec="+path)
-	want(t, s.run("", user, "plain"), "open 0 close 0")
+	want(t, s.session("", user), "open 0 close 0")
 	if _, err := os.Lstat(filepath.Join(dir, "ran")); err == nil {
 		t.Error("it ran")
 	}

@@ -57,14 +57,14 @@ func TestFrozenFileSystem(t *testing.T) {
 	s.exec("mknod /dev/disk b 7 "+strings.TrimPrefix(device, "/dev/loop")+"; mount /dev/disk $S/home; rmdir $S/home/lost+found; mount --bind $S/home /home; fsfreeze --freeze /home", "true")
 	thaw := func() { s.exec("", "sh", "-c", "fsfreeze --unfreeze /home 2>/dev/null || :") }
 	defer thaw()
-	out := s.run("", user, "plain")
+	out := s.session("", user)
 	want(t, out, "open 14", "says "+sorry)
 	if len(s.processes()) == 0 {
 		t.Error("nothing hung: this shows nothing")
 	}
 	thaw()
 	s.alone()
-	want(t, s.run("", user, "plain"), "open 0")
+	want(t, s.session("", user), "open 0")
 	want(t, log.lines(), "was not done after 1 s", "does not die and is left behind")
 	if got := s.exec("", "sh", "-c", "ls -A /home; ls -A /home/nina"); got != "nina\n.profile\n.ssh\nlink\nsub\n" {
 		t.Errorf("made: %q", got)

@@ -96,7 +96,7 @@ setfattr -n user.color -v blue skel/.profile; setfacl -m u:4712:r skel/.profile;
 		c.answered(t, at, out, whom)
 		s.alone()
 		c.allowed(t, at, before, s.details(), whole)
-		want(t, s.run("", user, "plain"), "open 0 close 0")
+		want(t, s.session("", user), "open 0 close 0")
 		if now := s.details(); !slices.Equal(now, whole) {
 			t.Errorf("%s: after the next login\n%s\ninstead of\n%s", at, strings.Join(now, "\n"), strings.Join(whole, "\n"))
 		}

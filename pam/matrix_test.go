@@ -112,7 +112,7 @@ func TestHostMatrix(t *testing.T) {
 
 func (h oddHost) try(t *testing.T, s *site, first bool) string {
 	t.Helper()
-	out := s.run(h.before, append([]string{user, "odd"}, strings.Fields(h.traits)...)...)
+	out := s.host(h.before, append([]string{user, "odd"}, strings.Fields(h.traits)...)...)
 	answer := "open 0 close 0 unchanged\n"
 	if h.answer != "" {
 		answer = h.answer
@@ -154,7 +154,7 @@ func TestScarceHosts(t *testing.T) {
 			log := s.listen()
 			h.try(t, s, true)
 			s.nothing()
-			want(t, s.run("", user, "plain"), "open 0")
+			want(t, s.session("", user), "open 0")
 			h.answer = h.placed
 			h.try(t, s, false)
 			s.whole(0o750)
@@ -167,7 +167,7 @@ func TestScarceHosts(t *testing.T) {
 func TestWorkerEnvironment(t *testing.T) {
 	dir, path := program(t, `{ tr '\0' '\n' </proc/$PPID/environ; env; } >"$(dirname "$0")/said"`)
 	s := newSite(t, "exec_failure=deny exec="+path)
-	want(t, s.run("", append([]string{user, "odd"}, strings.Fields(hostile)...)...), "open 0 close 0 unchanged")
+	want(t, s.host("", append([]string{user, "odd"}, strings.Fields(hostile)...)...), "open 0 close 0 unchanged")
 	for _, line := range strings.Fields(s.text(filepath.Join(dir, "said"))) {
 		if name, value, _ := strings.Cut(line, "="); strings.Contains(hostile, line) || name != "PATH" && name != "PWD" && !strings.HasPrefix(name, "PAM_") && name != "_" && name != "SHLVL" && name != "OLDPWD" {
 			t.Errorf("%s=%s", name, value)

@@ -17,16 +17,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the tests share: the module and a PAM application, both just built.
-var built struct{ module, host, attacker string }
+// What the tests share: the module and two PAM applications, all just built. One is
+// this program.
+var built struct{ module, application, host, attacker string }
 
-func TestMain(m *testing.M) { os.Exit(runAll(m)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == applicationName {
+		os.Exit(application(os.Args[2:]))
+	}
+	os.Exit(runAll(m))
+}
 
 func runAll(m *testing.M) int {
 	// A fuzzer's further processes need no module, and would build it at once.
 	flag.Parse()
 	if f := flag.Lookup("test.fuzzworker"); f != nil && f.Value.String() == "true" {
 		return m.Run()
+	}
+	self, err := os.Executable()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
 	dir, err := os.MkdirTemp("", "pam_berth")
 	if err != nil {
@@ -39,8 +50,10 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	built.module, built.host, built.attacker = filepath.Join(dir, "pam_berth.so"), filepath.Join(dir, "host"), filepath.Join(dir, "attacker")
+	built.application = filepath.Join(dir, "application") // where every user may execute it
 	for _, argv := range [][]string{
 		{"sh", "build.sh", built.module},
+		{"install", "-m", "755", self, built.application},
 		{"gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", built.host, "testdata/host.c", "testdata/look.c", "testdata/odd.c", "testdata/traits.c", "-lpam", "-lpthread"},
 		{"gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", built.attacker, "testdata/attacker.c"},
 	} {
@@ -101,9 +114,15 @@ func (s *site) write(name, text string, mode os.FileMode) {
 	s.must(os.Chmod(path, mode))
 }
 
-// run has the application do what args say, in the site's namespace; before is
-// a shell line for it.
-func (s *site) run(before string, args ...string) string {
+// session has a user's session opened and closed in the site's namespace, by the
+// application; before is a shell line for it.
+func (s *site) session(before, user string, flags ...string) string {
+	s.t.Helper()
+	return s.exec(before, append([]string{built.application, applicationName, s.dir + "/pam.d", "test", user}, flags...)...)
+}
+
+// host has the application in C do what args say.
+func (s *site) host(before string, args ...string) string {
 	s.t.Helper()
 	return s.exec(before, append([]string{built.host, s.dir + "/pam.d", "test"}, args...)...)
 }
@@ -196,7 +215,7 @@ func untouched(t *testing.T, out string) {
 func TestHostIsUntouched(t *testing.T) {
 	s := newSite(t, "")
 	for _, round := range []string{"first", "again"} {
-		out := s.run("", user, "plain")
+		out := s.host("", user, "plain")
 		want(t, out, "open 0 close 0")
 		untouched(t, out)
 		if told := strings.Contains(out, "says Creating directory '/home/nina'."); told != (round == "first") {
@@ -207,7 +226,7 @@ func TestHostIsUntouched(t *testing.T) {
 }
 
 func TestOtherHooksAreUnknown(t *testing.T) {
-	out := newSite(t, "").run("", user, "hooks")
+	out := newSite(t, "").host("", user, "hooks")
 	want(t, out, "hooks 28 28 28 28") // PAM_MODULE_UNKNOWN
 }
 
@@ -217,7 +236,7 @@ func TestForkingHosts(t *testing.T) {
 		s := newSite(t, "")
 		for range 10 {
 			s.must(os.RemoveAll(s.home()))
-			want(t, s.run("", user, "fork", wait), "open 0 close 0")
+			want(t, s.host("", user, "fork", wait), "open 0 close 0")
 		}
 		s.whole(0o750)
 	}
@@ -225,13 +244,13 @@ func TestForkingHosts(t *testing.T) {
 
 func TestSmallLimits(t *testing.T) {
 	s := newSite(t, "")
-	want(t, s.run("ulimit -S -n 8; ulimit -S -u 1; ulimit -S -v 204800; ulimit -S -f 1", user, "plain"), "open 0 close 0")
+	want(t, s.host("ulimit -S -n 8; ulimit -S -u 1; ulimit -S -v 204800; ulimit -S -f 1", user, "plain"), "open 0 close 0")
 	s.whole(0o750)
 }
 
 func TestOptions(t *testing.T) {
 	s := newSite(t, "silent umask=077 nonsense")
-	out := s.run("", user, "plain")
+	out := s.session("", user)
 	want(t, out, "open 0 close 0")
 	if strings.Contains(out, "says") {
 		t.Errorf("silent: %s", out)
@@ -239,12 +258,12 @@ func TestOptions(t *testing.T) {
 	s.whole(0o700)
 	s = newSite(t, "")
 	s.write("login.defs", "UMASK 022\nHOME_MODE 0711\n", 0o644)
-	s.run("", user, "plain")
+	s.session("", user)
 	if st, err := os.Stat(s.home()); err != nil || st.Mode().Perm() != 0o711 {
 		t.Errorf("HOME_MODE: %v, %v", st, err)
 	}
 	s = newSite(t, "skel=/nonexistent")
-	want(t, s.run("", user, "plain"), "open 6", "says Unable to create and initialize directory '/home/nina'")
+	want(t, s.session("", user), "open 6", "says Unable to create and initialize directory '/home/nina'")
 	if left, _ := os.ReadDir(filepath.Join(s.dir, "home")); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
@@ -254,13 +273,13 @@ func TestOptions(t *testing.T) {
 func TestOthers(t *testing.T) {
 	s := newSite(t, "")
 	for name, answer := range map[string]string{"root": "open 0", "sys": "open 0", "nobody-knows": "open 10", "rel": "open 6"} {
-		want(t, s.run("", name, "plain"), answer)
+		want(t, s.session("", name), answer)
 	}
 	if left, _ := os.ReadDir(filepath.Join(s.dir, "home")); len(left) != 0 {
 		t.Errorf("homes were made: %v", left)
 	}
 	// Without root's rights nothing is done, and nobody is refused.
-	out := s.run("chmod 777 "+s.dir+"/home; set -- setpriv --reuid 4711 --regid 4711 --clear-groups \"$@\"", user, "plain")
+	out := s.session("chmod 777 "+s.dir+"/home; set -- setpriv --reuid 4711 --regid 4711 --clear-groups \"$@\"", user)
 	want(t, out, "open 0 close 0")
 }
 
@@ -282,7 +301,7 @@ func TestPlantedKeys(t *testing.T) {
 			s := newSite(t, "debug")
 			before := "D=" + s.dir + " H=/home/nina; mkdir -p $D/victim; echo secret >$D/victim/secret; chmod 600 $D/victim/secret; chmod 755 $D/victim; mkdir -m 700 $H; " +
 				plant + "; chown -h nina:4711 $H/.ssh 2>/dev/null || :; chown nina $H; [ -z \"$KEEP\" ] || chown root $H/.ssh"
-			want(t, s.run(before, user, "plain"), "open 0 close 0")
+			want(t, s.session(before, user), "open 0 close 0")
 			entries, err := os.ReadDir(filepath.Join(s.dir, "victim"))
 			var st unix.Stat_t
 			if err != nil || len(entries) != 1 || unix.Stat(filepath.Join(s.dir, "victim/secret"), &st) != nil || st.Uid != 0 || st.Mode&0o777 != 0o600 {

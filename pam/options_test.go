@@ -48,7 +48,7 @@ func TestWhoIsServed(t *testing.T) {
 		t.Run(options, func(t *testing.T) {
 			s := newSite(t, options)
 			s.write("group", "root:x:0:\nnina:x:4711:\nstaff:x:50:\n", 0o644)
-			out := s.run("mount --bind "+s.dir+"/group /etc/group", user, "plain")
+			out := s.session("mount --bind "+s.dir+"/group /etc/group", user)
 			want(t, out, "open 0 close 0")
 			if served {
 				s.whole(0o750)
@@ -61,7 +61,7 @@ func TestWhoIsServed(t *testing.T) {
 
 func TestModeOption(t *testing.T) {
 	s := newSite(t, "mode=0711 umask=077")
-	want(t, s.run("", user, "plain"), "open 0")
+	want(t, s.session("", user), "open 0")
 	st, err := os.Stat(s.home())
 	s.must(err)
 	inner, err := os.Stat(s.home("sub"))
@@ -71,14 +71,14 @@ func TestModeOption(t *testing.T) {
 	}
 	// What is no mode is told and counts as not given.
 	s = newSite(t, "mode=rwx umask=9")
-	want(t, s.run("", user, "plain"), "open 0")
+	want(t, s.session("", user), "open 0")
 	s.whole(0o750)
 }
 
 func TestNoSSHDir(t *testing.T) {
 	s := newSite(t, "ssh_dir=no")
 	for range 2 {
-		want(t, s.run("", user, "plain"), "open 0 close 0")
+		want(t, s.session("", user), "open 0 close 0")
 		if _, err := os.Lstat(s.home(".ssh")); err == nil {
 			t.Error(".ssh was made")
 		}
@@ -94,7 +94,7 @@ func TestFirstKeys(t *testing.T) {
 		s := newSite(t, "authorized_keys="+dir+"/"+pattern)
 		s.must(os.MkdirAll(filepath.Dir(path), 0o755))
 		s.must(os.WriteFile(path, []byte("ssh-ed25519 "+pattern+"\n"), 0o600))
-		want(t, s.run("", user, "plain"), "open 0")
+		want(t, s.session("", user), "open 0")
 		s.whole(0o750)
 		keys := s.home(".ssh/authorized_keys")
 		if got := s.text(keys); got != "ssh-ed25519 "+pattern+"\n" {
@@ -102,12 +102,12 @@ func TestFirstKeys(t *testing.T) {
 		}
 		// Hers from now on; and a home that lost its keys gets them again.
 		s.must(os.WriteFile(path, []byte("other"), 0o600))
-		s.run("", user, "plain")
+		s.session("", user)
 		if got := s.text(keys); got != "ssh-ed25519 "+pattern+"\n" {
 			t.Errorf("%s: overwritten: %q", pattern, got)
 		}
 		s.must(os.RemoveAll(s.home(".ssh")))
-		s.run("", user, "plain")
+		s.session("", user)
 		if got := s.text(keys); got != "other" {
 			t.Errorf("%s: in an existing home: %q", pattern, got)
 		}
@@ -134,7 +134,7 @@ func TestFirstKeysThatAreNotTaken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, "authorized_keys="+c.option)
-			want(t, s.run(c.prepare, user, "plain"), "open 0")
+			want(t, s.session(c.prepare, user), "open 0")
 			if got := s.text(s.home(".ssh/authorized_keys")); got != "" {
 				t.Errorf("taken: %q", got)
 			}
@@ -144,14 +144,14 @@ func TestFirstKeysThatAreNotTaken(t *testing.T) {
 	s.must(os.MkdirAll(filepath.Join(dir, "keys"), 0o755))
 	s.must(os.WriteFile(secret, []byte("secret"), 0o600))
 	s.write("passwd", "root:x:0:0:root:/root:/bin/sh\n../secret:x:4711:4711::/home/nina:/bin/sh\n", 0o644)
-	want(t, s.run("", "../secret", "plain"), "open 0")
+	want(t, s.session("", "../secret"), "open 0")
 	if got := s.text(s.home(".ssh/authorized_keys")); got != "" {
 		t.Errorf("read by way of a name: %q", got)
 	}
 	// A link of root's own is the administrator's.
 	s = newSite(t, "authorized_keys="+dir+"/link")
 	s.must(os.Symlink("secret", filepath.Join(dir, "link")))
-	want(t, s.run("", user, "plain"), "open 0")
+	want(t, s.session("", user), "open 0")
 	if got := s.text(s.home(".ssh/authorized_keys")); got != "secret" {
 		t.Errorf("root's link: %q", got)
 	}
@@ -181,7 +181,7 @@ func TestExisting(t *testing.T) {
 					options = "existing=" + existing
 				}
 				s := newSite(t, options)
-				out := s.run("H=/home/nina; umask 022; "+c.make+"; stat -c 'was %a %u %s' $H", user, "plain")
+				out := s.session("H=/home/nina; umask 022; "+c.make+"; stat -c 'was %a %u %s' $H", user)
 				answer := "open 0"
 				if existing == "deny" && name != "nothing wrong with it" {
 					answer = "open 6"

@@ -33,23 +33,23 @@ func TestNamesAreRecorded(t *testing.T) {
 	groups := withNames + `cp /etc/group "$S/group"; printf 'nina:x:4711:\ndomain users:x:4800:nina\n' >>"$S/group"; touch -d "$AGE" "$S/group" "$S/passwd"; mount --bind "$S/group" /etc/group
 `
 	old := "AGE='2 days ago'\n" + groups
-	want(t, s.run(old, user, "plain"), "open 0 close 0")
+	want(t, s.session(old, user), "open 0 close 0")
 	text, first := s.record()
 	if text != "nina:x:4711:4711::/home/nina:/bin/sh\ndomain users:x:4800:\nnina:x:4711:\n" {
 		t.Errorf("%q", text)
 	}
-	s.run(old, user, "plain")
+	s.session(old, user)
 	if _, again := s.record(); again != first {
 		t.Error("what is fresh was written again")
 	}
-	s.run("AGE='next minute'\n"+groups, user, "plain") // later than the record
+	s.session("AGE='next minute'\n"+groups, user) // later than the record
 	_, second := s.record()
 	if second == first {
 		t.Error("/etc/group is newer, and the record was left")
 	}
 	aged := time.Now().Add(-time.Hour)
 	s.must(os.Chtimes(filepath.Join(s.dir, "names", "4711"), aged, aged))
-	s.run(old, user, "plain")
+	s.session(old, user)
 	if _, third := s.record(); third == second {
 		t.Error("an hour old, and the record was left")
 	}
@@ -69,7 +69,7 @@ func TestNamesThatCannotBeRecorded(t *testing.T) {
 	} {
 		s := newSite(t, "")
 		log := s.listen()
-		out := s.run(withNames+spoil+"\n", user, "plain")
+		out := s.session(withNames+spoil+"\n", user)
 		want(t, out, "open 0 close 0")
 		s.whole(0o750)
 		if text, _ := s.record(); text != "" {
@@ -82,7 +82,7 @@ func TestNamesThatCannotBeRecorded(t *testing.T) {
 	// Where there is no such directory there is nothing to do.
 	s := newSite(t, "")
 	log := s.listen()
-	want(t, s.run("mount -t tmpfs none /var/lib\n", user, "plain"), "open 0 close 0")
+	want(t, s.session("mount -t tmpfs none /var/lib\n", user), "open 0 close 0")
 	if lines := log.lines(); strings.Contains(lines, "names") {
 		t.Errorf("log: %s", lines)
 	}

@@ -45,7 +45,7 @@ func stream(t *testing.T, packages ...string) string {
 		}
 	}
 	put("go.mod", "module m\n\ngo 1.26\n")
-	args := []string{"test", "-json", "-timeout", "3s"}
+	args := []string{"test", "-json", "-timeout", "5s"}
 	for _, name := range packages {
 		if text, ok := module[name]; ok {
 			put(name+"/a_test.go", "package a\nimport (\"fmt\"; \"os\"; \"testing\"; \"time\")\nvar _, _, _, _ = fmt.Print, os.Exit, testing.Short, time.Sleep\n"+text)
@@ -90,7 +90,7 @@ func TestFailures(t *testing.T) {
 		{"after", "1 passed, 1 failed", []string{"-- [auto] m/after\n", "could not clear"}},
 		{"panics", "0 passed, 1 failed", []string{"-- [auto] m/panics TestPanics\n", "what came before", "panic: in the test"}},
 		{"goroutine", "0 passed, 2 failed", []string{"-- [auto] m/goroutine TestOuter/x\n", "panic: beside the test", "(it did not end)"}},
-		{"hangs", "1 passed, 1 failed", []string{"-- [auto] m/hangs TestHangs\n", "test timed out after 3s"}},
+		{"hangs", "1 passed, 1 failed", []string{"-- [auto] m/hangs TestHangs\n", "test timed out after 5s"}},
 		{"skips", "0 passed, 0 failed, 1 skipped", []string{"== skips", "-- [auto] m/skips TestSkips\n", "lacks a gerbil"}},
 		{"none", "0 passed, 1 failed", []string{"the run executed no test"}},
 		{"missing", "0 passed, 1 failed", []string{"directory not found"}},

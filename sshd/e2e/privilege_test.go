@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -32,6 +33,24 @@ func TestSessionHoldsNoPrivilege(t *testing.T) {
 	gid := strings.TrimSpace(lab.Exec(t, "id", "-g", "alice"))
 	four := func(id string) string { return strings.Join([]string{id, id, id, id}, " ") }
 	engine := strings.TrimSpace(lab.Exec(t, "stat", "-L", "-c", "%g", "/run/docker.sock"))
+	// reads tells whether she may open a file of a process; one of her own she may.
+	reads := func(pid int, file string) bool {
+		return finish(lab.asUser("alice", nil, "sh", "-c", ": <"+fmt.Sprintf("/proc/%d/%s", pid, file))).Status == 0
+	}
+	looked := []string{"environ", "mem", "fd/0"}
+	own := lab.asUser("alice", nil, "sleep", "3000")
+	if err := own.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = own.Process.Kill()
+		_ = own.Wait()
+	}()
+	for _, file := range looked {
+		eventually(t, patience, func() (bool, string) { // once it has become her
+			return reads(own.Process.Pid, file), "she cannot read " + file + " of a process of her own: the test shows nothing"
+		})
+	}
 	for name, pid := range map[string]int{"berth-session": v.helper, "the supervisor": guestOf(t, v.mark)} {
 		s := status(t, pid)
 		if s["Uid"] != four(uid) || s["Gid"] != four(gid) {
@@ -45,10 +64,9 @@ func TestSessionHoldsNoPrivilege(t *testing.T) {
 				t.Errorf("%s: %s %s", name, set, s[set])
 			}
 		}
-		for _, file := range []string{"environ", "mem", "fd/0"} {
-			path := fmt.Sprintf("/proc/%d/%s", pid, file)
-			if r := finish(lab.asUser("alice", nil, "head", "-c1", path)); r.Status == 0 {
-				t.Errorf("%s: the user reads %s", name, path)
+		for _, file := range looked {
+			if reads(pid, file) {
+				t.Errorf("%s: the user reads %s", name, file)
 			}
 		}
 	}
@@ -88,8 +106,19 @@ func TestContainerIsHardened(t *testing.T) {
 			t.Errorf("%s: %+v, want %q", command, r, want)
 		}
 	}
-	for _, path := range []string{"/run/berth/lifeline", "/run/berth/private", "/home/bob"} {
-		lab.run(t, "bob", "true")
+	// Each is there for somebody.
+	closed := map[string]func() Result{"/home/bob": func() Result { return finish(lab.SSH("bob", "ls /home/bob")) }}
+	paths := []string{"/run/berth/lifeline"}
+	if !execTransport {
+		paths = append(paths, "/run/berth/private") // what a container that serves has in addition
+	}
+	for _, path := range paths {
+		closed[path] = func() Result { return finish(exec.Command("docker", "exec", lab.Container(t), "ls", path)) }
+	}
+	for path, owner := range closed {
+		if r := owner(); r.Status != 0 {
+			t.Errorf("%s: its owner does not list it either: the test shows nothing: %+v", path, r)
+		}
 		if r := finish(lab.SSH("alice", "ls "+path)); r.Status == 0 {
 			t.Errorf("alice lists %s: %s", path, r.Out)
 		}

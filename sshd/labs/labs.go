@@ -68,6 +68,9 @@ func (l *Lab) Down() {
 	}
 }
 
+// Script is scripts/lab.
+func (l *Lab) Script() string { return script() }
+
 // Path is a file of the lab's.
 func (l *Lab) Path(name string) string { return filepath.Join(l.Dir, name) }
 
