@@ -102,6 +102,13 @@ func TestCheckFindsWhatIsOpen(t *testing.T) {
 		}, {
 			name: "PAM as Debian has it", spoil: "cp /usr/share/berth-lab/pam-stock " + pamSSHD,
 			says: []string{"~/.config/systemd/user run on this host", "common-session:", "get no home and no names", "~/.pam_environment", pamSSHD + ":"},
+			gets: func(t *testing.T) {
+				l.Exec(t, "sh", "-c", `cd "$(dirname "$(find /usr/lib /lib -name pam_warn.so | head -n 1)")" && cp pam_warn.so pam_systemd.so`)
+				where(t, l, "alice")
+				if text, err := os.ReadFile(l.Path("log")); err != nil || !calledSystemd(string(text), "alice") {
+					t.Errorf("alice starts no service manager: %v", err)
+				}
+			},
 		}, {
 			name: "PAM without the guard", spoil: "sed -i '/pam_succeed_if/d' " + pamSSHD,
 			says: []string{"~/.config/systemd/user run on this host", pamSSHD + ":"},

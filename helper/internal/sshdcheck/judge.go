@@ -89,7 +89,7 @@ func (h Host) mend(f fault, c conf) string {
 		if err == nil {
 			return h.Config + " does not read " + h.DropIn + ". Make this its first line: Include " + filepath.Dir(h.DropIn) + "/*.conf"
 		}
-		return h.DropIn + " is missing: scripts/install-sshd puts it in place"
+		return h.DropIn + " is missing: " + h.setUp() + " puts it in place"
 	}
 	if f.key == "permituserenvironment" {
 		for _, l := range c.lines {
@@ -149,17 +149,17 @@ func (h Host) judgeStack(r *Report, questions []*question, service string) {
 	}
 	for _, f := range without.order {
 		add("confined users get no home and no names", file+", for "+without.shown(f)+": its session lines do not come to pam_berth.so",
-			"behind common-session-noninteractive: session required pam_berth.so; scripts/install-sshd does it")
+			"behind common-session-noninteractive: session required pam_berth.so; "+h.setUp()+" does it")
 	}
 	if len(without.order) == 0 && !h.module("pam_berth.so") && len(questions) > 0 {
 		add("confined users get no session", file+" names pam_berth.so, which is not installed", "make install")
 	}
 	for _, f := range systemd.order {
 		add("confined users have what they write into ~/.config/systemd/user run on this host", f.says+", for "+systemd.shown(f)+": pam_systemd.so starts a service manager",
-			"let that line stand behind the three pam_succeed_if lines of berth's pam.d/sshd alone; scripts/install-sshd does it")
+			"include common-session-noninteractive instead of common-session, and let pam_systemd.so stand behind berth's three pam_succeed_if lines alone; "+h.setUp()+" does it")
 	}
 	for _, f := range variables.order {
 		add("confined users set any variable of the shell that runs berth-session on this host, by ~/.pam_environment",
-			f.says+", for "+variables.shown(f)+": pam_env.so has user_readenv=1", "take user_readenv=1 out of that line; scripts/install-sshd does it")
+			f.says+", for "+variables.shown(f)+": pam_env.so has user_readenv=1", "take user_readenv=1 out of that line; "+h.setUp()+" does it")
 	}
 }

@@ -54,6 +54,9 @@ func This(session string) Host {
 	}
 }
 
+// setUp is the program that edits sshd's and PAM's files.
+func (h Host) setUp() string { return filepath.Join(filepath.Dir(h.Session), "install-sshd") }
+
 // Problem is what keeps the host from confining, or a note.
 type Problem struct {
 	Gets string // what whom gets
@@ -167,7 +170,7 @@ func (h Host) Check(ctx context.Context, stackOnly bool) (Report, error) {
 		return r, err
 	}
 	if !h.begun(c, r) {
-		r.Notes = append(r.Notes, "nobody is confined yet: no account is in group "+Group+", and sshd's configuration does not name berth-session; scripts/install-sshd sets sshd and PAM up")
+		r.Notes = append(r.Notes, "nobody is confined yet: no account is in group "+Group+", and sshd's configuration does not name berth-session; "+h.setUp()+" sets sshd and PAM up")
 		return r, nil
 	}
 	s.probes = made
