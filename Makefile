@@ -8,7 +8,7 @@ LDFLAGS = -trimpath -ldflags '-s -w'
 FUZZTIME ?= 20s
 export PREFIX DESTDIR PAM_MODULE_DIR
 
-.PHONY: build deps image demo test lint bench fuzz install install-pam uninstall clean help
+.PHONY: build deps image demo test lint bench fuzz install install-sshd install-pam uninstall clean help
 
 build: ## build everything into build/ (the default)
 	@mkdir -p build
@@ -46,6 +46,9 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 
 install: ## install what was built: DESTDIR, PREFIX (/usr), PAM_MODULE_DIR
 	scripts/install
+
+install-sshd: ## have PAM and sshd confine group berth; keeps the old files
+	scripts/install-sshd
 
 install-pam: ## the PAM module alone, with its manual page
 	scripts/install-pam

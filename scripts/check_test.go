@@ -69,6 +69,11 @@ func TestCheckFindsWhatIsOpen(t *testing.T) {
 			},
 			mend: "sed -i '1i Include /etc/ssh/sshd_config.d/*.conf' " + sshdConfig,
 		}, {
+			name: "no Include, and a group of the site's", spoil: "usermod -g potters dave; gpasswd -d dave berth; sed -i '/^Include/d' " + sshdConfig +
+				"; cat /etc/ssh/sshd_config.d/10-lab.conf >>" + sshdConfig + "; sed -i 's/^Match Group berth/&,potters/' " + dropIn,
+			says: []string{"alice, bob, carol and 2 more: ForceCommand is none", sshdConfig + " does not read " + dropIn},
+			mend: "usermod -g dave -aG berth dave",
+		}, {
 			name: "no drop-in", spoil: "rm " + dropIn,
 			says: []string{"confined users get a shell on this host", dropIn + " is missing"},
 		}, {
@@ -102,6 +107,13 @@ func TestCheckFindsWhatIsOpen(t *testing.T) {
 		}, {
 			name: "PAM as Debian has it", spoil: "cp /usr/share/berth-lab/pam-stock " + pamSSHD,
 			says: []string{"~/.config/systemd/user run on this host", "common-session:", "get no home and no names", "~/.pam_environment", pamSSHD + ":"},
+			gets: func(t *testing.T) {
+				l.Exec(t, "sh", "-c", `cd "$(dirname "$(find /usr/lib /lib -name pam_warn.so | head -n 1)")" && cp pam_warn.so pam_systemd.so`)
+				where(t, l, "alice")
+				if text, err := os.ReadFile(l.Path("log")); err != nil || !calledSystemd(string(text), "alice") {
+					t.Errorf("alice starts no service manager: %v", err)
+				}
+			},
 		}, {
 			name: "PAM without the guard", spoil: "sed -i '/pam_succeed_if/d' " + pamSSHD,
 			says: []string{"~/.config/systemd/user run on this host", pamSSHD + ":"},
@@ -130,9 +142,17 @@ func TestCheckFindsWhatIsOpen(t *testing.T) {
 			says: []string{"for dave: ForceCommand is none"},
 			mend: "usermod -g dave -aG berth dave",
 		}, {
-			name: "a login shell alone", spoil: "gpasswd -d bob berth; usermod -s /usr/libexec/berth/berth-session bob",
+			name: "a login shell alone", spoil: "gpasswd -d bob berth; usermod -s /usr/libexec/berth/berth-session bob; " +
+				`sed -i 's/^/command="internal-sftp" /' /home/bob/.ssh/authorized_keys`,
 			says: []string{"reach this host past their login shell", "for bob: ", "AllowTcpForwarding is yes", "internal-sftp", "gpasswd -a NAME berth"},
-			mend: "gpasswd -a bob berth",
+			gets: func(t *testing.T) {
+				sftp := exec.Command("sftp", "-F", l.Path("ssh_config"), "-b", "-", "bob")
+				sftp.Stdin = strings.NewReader("ls " + l.Path("ready") + "\n")
+				if r := labs.Finish(sftp); r.Status != 0 {
+					t.Errorf("bob does not see the host's files: %+v", r)
+				}
+			},
+			mend: "gpasswd -a bob berth; sed -i 's/^command=[^ ]* //' /home/bob/.ssh/authorized_keys",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -29,7 +29,8 @@ func TestInstallAndUninstall(t *testing.T) {
 	make("install")
 	for name, mode := range map[string]os.FileMode{
 		"usr/sbin/berth": 0o755, "usr/libexec/berth/berth-session": 0o755, "usr/libexec/berth/guest/berth-enter": 0o755,
-		"lib/security/pam_berth.so": 0o755, "etc/ssh/sshd_config.d/50-berth.conf": 0o644,
+		"lib/security/pam_berth.so": 0o755, "usr/libexec/berth/install-sshd": 0o755,
+		"usr/share/berth/50-berth.conf": 0o644, "usr/share/berth/pam.d-sshd": 0o644,
 		"usr/share/man/man8/pam_berth.8": 0o644, "usr/share/man/man8/berth.8": 0o644, "usr/share/man/man5/berth.toml.5": 0o644,
 		"usr/share/pam-configs/berth": 0o644,
 		"etc/berth/authorized_keys":   os.ModeDir | 0o755,
@@ -38,6 +39,9 @@ func TestInstallAndUninstall(t *testing.T) {
 		if err != nil || st.Mode() != mode {
 			t.Errorf("%s: %v, %v; want %v", name, st, err, mode)
 		}
+	}
+	if _, err := os.Stat(filepath.Join(dest, "etc/ssh")); !os.IsNotExist(err) {
+		t.Errorf("it turns something on: %v", err)
 	}
 	make("uninstall")
 	text, err := os.ReadFile(config)

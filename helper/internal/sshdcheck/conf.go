@@ -43,6 +43,15 @@ func readConf(path string) conf {
 	return c
 }
 
+// meant is the configuration as it is meant to be: with the drop-in, also where
+// sshd does not read it.
+func (h Host) meant(c conf) conf {
+	if c.read[h.DropIn] {
+		return c
+	}
+	return readConf(h.DropIn)
+}
+
 // add reads path, which is included within a block. Its Match lines end with it.
 func (c *conf) add(path, dir string, within *block, depth int) {
 	text, err := os.ReadFile(path)
@@ -87,34 +96,43 @@ func (c *conf) add(path, dir string, within *block, depth int) {
 
 // words splits a line as sshd does: by blanks, the first also by an equals
 // sign, with double quotes, up to a comment.
-func words(raw string) (out []string) {
-	var word strings.Builder
-	quoted, begun := false, false
-	end := func() {
-		if begun {
-			out = append(out, word.String())
-		}
-		word.Reset()
-		begun = false
-	}
+func words(raw string) []string {
+	var w splitter
+	quoted := false
 	for _, r := range raw {
 		switch {
 		case r == '"':
-			quoted, begun = !quoted, true
+			quoted = !quoted
+			w.begun = true
 		case quoted:
-			word.WriteRune(r)
-		case r == '#' && !begun:
-			end()
-			return out
-		case r == ' ' || r == '\t' || r == '\r' || r == '\f' || r == '=' && len(out) == 0:
-			end()
+			w.add(r)
+		case r == '#' && !w.begun:
+			return w.end()
+		case r == ' ' || r == '\t' || r == '\r' || r == '\f' || r == '=' && len(w.words) == 0:
+			w.end()
 		default:
-			begun = true
-			word.WriteRune(r)
+			w.add(r)
 		}
 	}
-	end()
-	return out
+	return w.end()
+}
+
+// splitter gathers words rune by rune.
+type splitter struct {
+	words []string
+	word  []rune
+	begun bool // also a word that is empty so far
+}
+
+func (w *splitter) add(r rune) { w.word, w.begun = append(w.word, r), true }
+
+// end ends the word, if there is one, and returns all.
+func (w *splitter) end() []string {
+	if w.begun {
+		w.words = append(w.words, string(w.word))
+	}
+	w.word, w.begun = nil, false
+	return w.words
 }
 
 // aims is whom the configuration means to confine, and whom it lets be.
@@ -158,6 +176,9 @@ func (c conf) aims() aims {
 	return a
 }
 
+// criteria is what a Match line calls a login's properties, and sshd -C.
+var criteria = map[string]string{"host": "host", "address": "addr", "localaddress": "laddr", "localport": "lport", "rdomain": "rdomain"}
+
 // connections returns what a login may look like to the Match lines: from this
 // host, and as each of them wants it.
 func (c conf) connections() []map[string]string {
@@ -168,7 +189,7 @@ func (c conf) connections() []map[string]string {
 		for key, value := range first {
 			conn[key] = value
 		}
-		for criterion, key := range map[string]string{"host": "host", "address": "addr", "localaddress": "laddr", "localport": "lport", "rdomain": "rdomain"} {
+		for criterion, key := range criteria {
 			pattern, found := b.criteria[criterion]
 			if !found {
 				continue

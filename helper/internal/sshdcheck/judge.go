@@ -48,7 +48,12 @@ func (p *problems) shown(f fault) string {
 	return few(names)
 }
 
+func (r *Report) problem(gets, says, mend string) {
+	r.Problems = append(r.Problems, Problem{Gets: gets, Says: says, Mend: mend})
+}
+
 func (h Host) judgeSSHD(r *Report, questions []*question, c conf) {
+	add := r.problem
 	var wrong, wholes problems
 	pam := true
 	for _, q := range questions {
@@ -66,15 +71,14 @@ func (h Host) judgeSSHD(r *Report, questions []*question, c conf) {
 		}
 	}
 	for _, f := range wrong.order {
-		r.Problems = append(r.Problems, Problem{Gets: "confined users " + f.gets, Says: "sshd -T, for " + wrong.shown(f) + ": " + f.says, Mend: h.mend(f, c)})
+		add("confined users "+f.gets, "sshd -T, for "+wrong.shown(f)+": "+f.says, h.mend(f, c))
 	}
 	for _, f := range wholes.order {
-		mend := "take them out of group " + Group + ", or leave them out of its Match line, as in: Match Group " + Group + ",!" + adminGroup
-		r.Problems = append(r.Problems, Problem{Gets: "administrators " + f.gets, Says: "sshd -T, for " + wholes.shown(f) + ": " + f.says, Mend: mend})
+		mend := "take them out of group " + Group + ", or leave them out of the Match line: Match Group " + Group + ",!" + adminGroup
+		add("administrators "+f.gets, "sshd -T, for "+wholes.shown(f)+": "+f.says, mend)
 	}
 	if !pam {
-		r.Problems = append(r.Problems, Problem{Gets: "confined users get no home, and no names or limits", Says: "sshd -T: UsePAM is no",
-			Mend: "in " + h.Config + ": UsePAM yes"})
+		add("confined users get no home, and no names or limits", "sshd -T: UsePAM is no", "in "+h.Config+": UsePAM yes")
 	}
 }
 
@@ -82,19 +86,20 @@ func (h Host) judgeSSHD(r *Report, questions []*question, c conf) {
 // and something keeps sshd from reading it or reads first.
 func (h Host) mend(f fault, c conf) string {
 	if f.join {
-		return "put them into group " + Group + " as well (gpasswd -a NAME " + Group + "): the login shell alone does not stop what sshd does by itself"
+		return "put them into group " + Group + " as well (gpasswd -a NAME " + Group +
+			"): the login shell alone does not stop what sshd does by itself"
 	}
-	_, err := os.Lstat(h.DropIn)
-	if !c.read[h.DropIn] && !slices.ContainsFunc(c.blocks, func(b *block) bool { return filepath.Base(b.forces) == program }) {
-		if err == nil {
+	forces := func(b *block) bool { return filepath.Base(b.forces) == program }
+	if !c.read[h.DropIn] && !slices.ContainsFunc(c.blocks, forces) {
+		if _, err := os.Lstat(h.DropIn); err == nil {
 			return h.Config + " does not read " + h.DropIn + ". Make this its first line: Include " + filepath.Dir(h.DropIn) + "/*.conf"
 		}
-		return h.DropIn + " is missing: scripts/install-sshd puts it in place"
+		return h.DropIn + " is missing: " + h.setUp() + " puts it in place"
 	}
 	if f.key == "permituserenvironment" {
 		for _, l := range c.lines {
 			if l.key == f.key {
-				return fmt.Sprintf("%s:%d has %s: remove it, and reload sshd", l.file, l.number, f.says[:strings.Index(f.says, " ")]+" "+l.value)
+				return fmt.Sprintf("%s:%d has %s %s: remove it", l.file, l.number, keyword(f), l.value)
 			}
 		}
 	}
@@ -149,17 +154,19 @@ func (h Host) judgeStack(r *Report, questions []*question, service string) {
 	}
 	for _, f := range without.order {
 		add("confined users get no home and no names", file+", for "+without.shown(f)+": its session lines do not come to pam_berth.so",
-			"behind common-session-noninteractive: session required pam_berth.so; scripts/install-sshd does it")
+			"behind common-session-noninteractive: session required pam_berth.so; "+h.setUp()+" does it")
 	}
 	if len(without.order) == 0 && !h.module("pam_berth.so") && len(questions) > 0 {
 		add("confined users get no session", file+" names pam_berth.so, which is not installed", "make install")
 	}
 	for _, f := range systemd.order {
-		add("confined users have what they write into ~/.config/systemd/user run on this host", f.says+", for "+systemd.shown(f)+": pam_systemd.so starts a service manager",
-			"let that line stand behind the three pam_succeed_if lines of berth's pam.d/sshd alone; scripts/install-sshd does it")
+		add("confined users have what they write into ~/.config/systemd/user run on this host",
+			f.says+", for "+systemd.shown(f)+": pam_systemd.so starts a service manager",
+			"include common-session-noninteractive instead of common-session, and let pam_systemd.so stand behind "+
+				"berth's three pam_succeed_if lines alone; "+h.setUp()+" does it")
 	}
 	for _, f := range variables.order {
 		add("confined users set any variable of the shell that runs berth-session on this host, by ~/.pam_environment",
-			f.says+", for "+variables.shown(f)+": pam_env.so has user_readenv=1", "take user_readenv=1 out of that line; scripts/install-sshd does it")
+			f.says+", for "+variables.shown(f)+": pam_env.so has user_readenv=1", "take user_readenv=1 out of that line; "+h.setUp()+" does it")
 	}
 }

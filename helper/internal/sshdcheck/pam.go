@@ -111,37 +111,27 @@ func (r *stack) find(name string) (path, text string, err error) {
 }
 
 // pamWords splits a line by blanks; what is in square brackets is one word.
-func pamWords(raw string) (out []string) {
-	var word strings.Builder
-	bracket, begun := false, false
-	end := func() {
-		if begun {
-			out = append(out, word.String())
-		}
-		word.Reset()
-		begun = false
-	}
+func pamWords(raw string) []string {
+	var w splitter
+	bracket := false
 	for _, r := range raw {
 		switch {
 		case r == '#' && !bracket:
-			end()
-			return out
-		case r == '[' && !begun:
-			bracket, begun = true, true
-			word.WriteRune(r)
+			return w.end()
+		case r == '[' && !w.begun:
+			bracket = true
+			w.add(r)
 		case r == ']' && bracket:
 			bracket = false
-			word.WriteRune(r)
-			end()
+			w.add(r)
+			w.end()
 		case (r == ' ' || r == '\t') && !bracket:
-			end()
+			w.end()
 		default:
-			begun = true
-			word.WriteRune(r)
+			w.add(r)
 		}
 	}
-	end()
-	return out
+	return w.end()
 }
 
 // module reports whether libpam finds a module of that name.

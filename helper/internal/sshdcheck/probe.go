@@ -37,7 +37,7 @@ func newProbes(p people, a aims) (*probes, error) {
 		return nil, err
 	}
 	b := &probes{dir: dir}
-	if err := errors.Join(b.make(p, a), os.Chmod(dir, 0o755)); err != nil {
+	if err := b.make(p, a); err != nil {
 		b.close()
 		return nil, err
 	}
@@ -79,7 +79,10 @@ func (b *probes) make(p people, a aims) error {
 		}
 		next++
 		lines += fmt.Sprintf("%s:x:%d:%s::/nonexistent:/bin/sh\n", name, next, gid)
-		b.accounts = append(b.accounts, account{name: name, uid: fmt.Sprint(next), gid: gid, shell: "/bin/sh", groups: append([]string{primary}, others...), probe: true})
+		b.accounts = append(b.accounts, account{
+			name: name, uid: fmt.Sprint(next), gid: gid, shell: "/bin/sh",
+			groups: append([]string{primary}, others...), probe: true,
+		})
 	}
 	for _, name := range plain(a.groups) {
 		add(name)

@@ -125,7 +125,8 @@ func (h Host) confined(a account, e effective) (faults []fault) {
 	force := e.one("forcecommand")
 	forced, shell := h.isSession(force), h.isSession(a.shell)
 	if !forced && !shell {
-		return []fault{{gets: "get a shell on this host", says: "ForceCommand is " + force, key: "forcecommand", line: "ForceCommand " + h.Session}}
+		return []fault{{gets: "get a shell on this host", says: "ForceCommand is " + force,
+			key: "forcecommand", line: "ForceCommand " + h.Session}}
 	}
 	for _, d := range demands {
 		if !forced && !d.shell || e.one(d.key) == d.want || d.covered && e.one("disableforwarding") == "yes" {

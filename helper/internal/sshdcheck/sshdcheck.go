@@ -50,9 +50,13 @@ func This(session string) Host {
 		Config:  "/etc/ssh/sshd_config",
 		DropIn:  "/etc/ssh/sshd_config.d/50-berth.conf",
 		PAM:     []string{"/etc/pam.d", "/usr/lib/pam.d"},
-		Modules: []string{"/lib/security", "/lib/*/security", "/usr/lib/security", "/usr/lib/*/security", "/lib64/security", "/usr/lib64/security"},
+		Modules: []string{"/lib/security", "/lib/*/security", "/usr/lib/security", "/usr/lib/*/security",
+			"/lib64/security", "/usr/lib64/security"},
 	}
 }
+
+// setUp is the program that edits sshd's and PAM's files.
+func (h Host) setUp() string { return filepath.Join(filepath.Dir(h.Session), "install-sshd") }
 
 // Problem is what keeps the host from confining, or a note.
 type Problem struct {
@@ -140,7 +144,7 @@ func (s *sshd) ask(ctx context.Context, questions []*question, connections []map
 // Check judges sshd and the PAM stack; with stackOnly the latter alone.
 func (h Host) Check(ctx context.Context, stackOnly bool) (Report, error) {
 	c := readConf(h.Config)
-	a := c.aims()
+	a := h.meant(c).aims()
 	p, err := lookUp(ctx, a)
 	if err != nil {
 		return Report{}, err
@@ -167,7 +171,8 @@ func (h Host) Check(ctx context.Context, stackOnly bool) (Report, error) {
 		return r, err
 	}
 	if !h.begun(c, r) {
-		r.Notes = append(r.Notes, "nobody is confined yet: no account is in group "+Group+", and sshd's configuration does not name berth-session; scripts/install-sshd sets sshd and PAM up")
+		r.Notes = append(r.Notes, "nobody is confined yet: no account is in group "+Group+
+			", and sshd's configuration does not name berth-session; "+h.setUp()+" sets sshd and PAM up")
 		return r, nil
 	}
 	s.probes = made
@@ -213,7 +218,7 @@ func (h Host) begun(c conf, r Report) bool {
 // whatever is meant.
 func (h Host) Confined(ctx context.Context) ([]string, error) {
 	c := readConf(h.Config)
-	p, err := lookUp(ctx, c.aims())
+	p, err := lookUp(ctx, h.meant(c).aims())
 	if err != nil {
 		return nil, err
 	}
