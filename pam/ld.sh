@@ -22,4 +22,4 @@ if [ -z "$renamed" ]; then
 	exec "$CC" "$@"
 fi
 exec "$CC" "$@" "$("$CC" -print-file-name=Scrt1.o)" -Wl,-e,_start \
-	-Wl,--version-script="$BERTH_EXPORTS" -Wl,-z,nodelete -Wl,-z,now -lpam
+	-Wl,--version-script="$BERTH_EXPORTS" -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -lpam

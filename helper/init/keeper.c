@@ -16,6 +16,8 @@
 #define _GNU_SOURCE
 #include "init.h"
 
+#include "built.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

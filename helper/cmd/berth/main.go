@@ -35,7 +35,10 @@ const patience = 2 * time.Minute
 
 func command() *cobra.Command {
 	var config string
-	root := &cobra.Command{Use: "berth", Short: "berth lets users of this host work in a container", SilenceUsage: true, SilenceErrors: true}
+	root := &cobra.Command{
+		Use: "berth", Short: "berth lets users of this host work in a container", Version: versionLine(), SilenceUsage: true, SilenceErrors: true,
+	}
+	root.SetVersionTemplate("berth {{.Version}}\n")
 	root.PersistentFlags().StringVar(&config, "config", policy.Path, "the configuration")
 	// with gives a verb its policy, its engine and its time.
 	with := func(run func(context.Context, *cobra.Command, policy.Policy, *engine.Engine) error) func(*cobra.Command, []string) error {

@@ -3,6 +3,7 @@
 // Process: berth-session, berth-session-docker. As: the user; in the second
 // with the engine's group as effective gid.
 
+#include "built.h"
 #include "start.h"
 
 #include <string.h>

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scripts
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+)
+
+// berth knows what it is: a release's name, the commit and the Go that built it.
+func TestVersion(t *testing.T) {
+	out, err := exec.Command("../build/berth", "--version").Output()
+	if form := `^berth (v\d\S*|\(no release\)), commit [0-9a-f]{40}(-dirty)?, go1\.\S+\n$`; err != nil || !regexp.MustCompile(form).Match(out) {
+		t.Errorf("%v, %q", err, out)
+	}
+}
+
+// The same sources give the same programs, wherever they lie.
+func TestReproducible(t *testing.T) {
+	var copies [2]string
+	for i := range copies {
+		copies[i] = t.TempDir()
+		copying := exec.Command("sh", "-c", `cd .. && git ls-files -z -c -o --exclude-standard | xargs -0 sh -c 'for f; do [ ! -e "$f" ] || echo "$f"; done' - | tar cf - -T - | tar xf - -C "$1"`, "-", copies[i])
+		if out, err := copying.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if out, err := exec.Command("make", "-s", "-C", copies[i], "build", "VERSION=v1.2.3", "COMMIT=0123").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	for _, name := range []string{"berth", "berth-session", "berth-session-docker", "berth-enter", "pam_berth.so"} {
+		one, err := os.ReadFile(filepath.Join(copies[0], "build", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if two, err := os.ReadFile(filepath.Join(copies[1], "build", name)); err != nil || !bytes.Equal(one, two) {
+			t.Errorf("%s: %v, %d and %d bytes that differ", name, err, len(one), len(two))
+		}
+		if bytes.Contains(one, []byte(copies[0])) {
+			t.Errorf("%s holds the directory that it was built in", name)
+		}
+	}
+	out, err := exec.Command(filepath.Join(copies[1], "build", "berth"), "--version").Output()
+	if err != nil || !bytes.HasPrefix(out, []byte("berth v1.2.3, commit 0123, go1.")) {
+		t.Errorf("%v, %q", err, out)
+	}
+}
