@@ -80,6 +80,7 @@ int session_adopt(const struct session *s);
 size_t session_count(uid_t uid);
 int session_is_supervisor(pid_t pid);
 const char *session_end(pid_t pid);
+void sessions_killed(uid_t uid);
 void sessions_tick(long now, long *next);
 void session_answer_held_back(uid_t uid);
 void sessions_expect_orphans(void);
@@ -98,12 +99,23 @@ void orphans_open(void);
  * Returns how many there were, or -1 if that could not be found out. */
 int orphans_end(void);
 
+/* Calls f with the name of each directory in /proc that is a process's; -1 if they
+ * cannot be listed. process_file reads a file in it, and ends it with a 0. */
+int processes_each(void (*f)(const char *name));
+ssize_t process_file(const char *name, const char *file, char *buf, size_t size);
+
+/* memory.c */
+void memory_open(void);
+void memory_tick(long now, long *next);
+
 /* sweep.c */
 void sweep_open(void);
 void sweep_user(uid_t uid, gid_t gid);
 int sweep_runs(uid_t uid);
 void sweep_hurry(uid_t uid);
-int sweep_reaped(pid_t pid);
+/* Says of each user how many KiB their files in the tmpfs of all have, about. */
+void sweep_weigh(void (*add)(uid_t uid, unsigned long long kib));
+void sweep_reaped(pid_t pid, int status);
 void sweeps_tick(long now, long *next);
 int sweep_stop(size_t i, uid_t *uid, gid_t *gid);
 

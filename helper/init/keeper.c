@@ -248,7 +248,7 @@ static void reap(void)
 			/* The servers have its other end: they are new with it. */
 			keeper_renew();
 		} else {
-			sweep_reaped(pid);
+			sweep_reaped(pid, status);
 		}
 	}
 }
@@ -333,6 +333,7 @@ static void loop(void)
 		sessions_tick(now, &next);
 		sweeps_tick(now, &next);
 		control_tick(now, &next);
+		memory_tick(now, &next);
 		int n = epoll_wait(epoll, events, LENGTH(events), earliest(now_ms(), next));
 		for (int i = 0; i < n; i++) {
 			size_t index = events[i].data.u64 & 0xffffffff;
@@ -405,6 +406,7 @@ int main(int argc, char **argv)
 	getrlimit(RLIMIT_NOFILE, &keeper.files);
 	orphans_open();
 	sweep_open();
+	memory_open();
 	int resumed = argc > 2 && !strcmp(argv[1], "resume");
 	if (signals < 0 || epoll < 0 || !(resumed ? resume_read(argc, argv) : argc == 2 && fresh(argv[1]))) {
 		dprintf(2, "usage: berth-init serve | idle\n");

@@ -44,7 +44,7 @@ static struct process *find(pid_t pid)
 	return NULL;
 }
 
-static ssize_t slurp(const char *name, const char *file, char *buf, size_t size)
+ssize_t process_file(const char *name, const char *file, char *buf, size_t size)
 {
 	char path[64];
 	snprintf(path, sizeof path, "%s/%s", name, file);
@@ -65,7 +65,7 @@ static void take(const char *name)
 	struct process *p = &all[n_all];
 	const char *rest;
 
-	if (n_all == MOST_PROCESSES || slurp(name, "stat", text, sizeof text) <= 0)
+	if (n_all == MOST_PROCESSES || process_file(name, "stat", text, sizeof text) <= 0)
 		return;
 	if (!(rest = strrchr(text, ')')) || sscanf(rest + 1, " %c %d", &state, &p->parent) != 2)
 		return;
@@ -78,20 +78,18 @@ static void take(const char *name)
 	slots[h] = (int)++n_all;
 }
 
-static int look(void)
+int processes_each(void (*f)(const char *name))
 {
 	char buf[32768] __attribute__((aligned(8)));
 	long n;
 
-	n_all = 0;
-	memset(slots, 0, sizeof slots);
 	if (lseek(proc, 0, SEEK_SET) != 0)
 		return -1;
 	while ((n = syscall(SYS_getdents64, proc, buf, sizeof buf)) > 0)
 		for (long at = 0; at < n;) {
 			struct dirent64 *e = (struct dirent64 *)(buf + at);
 			if (e->d_name[0] >= '1' && e->d_name[0] <= '9')
-				take(e->d_name);
+				f(e->d_name);
 			at += e->d_reclen;
 		}
 	return n < 0 ? -1 : 0;
@@ -106,7 +104,7 @@ static int orphan(const struct process *p)
 	if (p->parent != 1 || session_is_supervisor(p->pid))
 		return 0;
 	snprintf(name, sizeof name, "%d", (int)p->pid);
-	if (slurp(name, "status", text, sizeof text) <= 0)
+	if (process_file(name, "status", text, sizeof text) <= 0)
 		return 0;
 	const char *line = strstr(text, "\nUid:");
 	return line && sscanf(line, "\nUid: %u", &uid) == 1 && uid != 0;
@@ -152,7 +150,9 @@ int orphans_end(void)
 {
 	int found = 0;
 
-	if (look() != 0)
+	n_all = 0;
+	memset(slots, 0, sizeof slots);
+	if (processes_each(take) != 0)
 		return -1;
 	for (size_t i = 0; i < n_all; i++) {
 		decide(&all[i]);

@@ -238,23 +238,38 @@ void session_hangup(size_t i)
 	}
 }
 
+/* Tells the other end, in an Exit frame (package lifeline), that the session was
+ * ended by signal 1 or 9, and hangs up. */
+static void tell_end(struct session *s, char signal)
+{
+	char frame[] = "X\0\0\0\x18\0\0\0\x08status=0\0\0\0\x08signal=?";
+
+	frame[sizeof frame - 2] = (char)('0' + signal);
+	if (s->lifeline >= 0) {
+		if (send(s->lifeline, frame, sizeof frame - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+			logf_uid(0, "the session %d could not be told of its end: %s", (int)s->pid, strerror(errno));
+		shutdown(s->lifeline, SHUT_RDWR);
+	}
+	close_fd(&s->lifeline);
+	s->state = ENDING;
+	s->deadline = now_ms() + PATIENCE_MS;
+}
+
+/* All of a user's sessions are about to be killed: what they take is too much. */
+void sessions_killed(uid_t uid)
+{
+	for (size_t i = 0; i < sessions_used; i++)
+		if (counts(&sessions[i]) && sessions[i].uid == uid)
+			tell_end(&sessions[i], 9);
+}
+
 const char *session_end(pid_t pid)
 {
-	/* An Exit frame (package lifeline): the session ended by SIGHUP. */
-	static const char hangup[] = "X\0\0\0\x18\0\0\0\x08status=0\0\0\0\x08signal=1";
-
 	for (size_t i = 0; i < sessions_used; i++) {
 		struct session *s = &sessions[i];
 		if (s->pid != pid || !counts(s))
 			continue;
-		if (s->lifeline >= 0) {
-			if (send(s->lifeline, hangup, sizeof hangup - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-				logf_uid(0, "the session %d could not be told of its end: %s", (int)pid, strerror(errno));
-			shutdown(s->lifeline, SHUT_RDWR);
-		}
-		close_fd(&s->lifeline);
-		s->state = ENDING;
-		s->deadline = now_ms() + PATIENCE_MS;
+		tell_end(s, 1);
 		return NULL;
 	}
 	return "there is no such session";

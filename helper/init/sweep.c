@@ -26,12 +26,14 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* How long it may take, and how long when the user waits for it. */
 #define PATIENCE_MS 30000
 #define HURRY_MS 2000
-#define AGAIN_MS 1000
+#define AGAIN_MS 500
+#define MOST_TRIES 20
 /* How deep it looks for the user's files in directories of others. */
 #define DEEP 16
 /* Of a directory with more entries than this none is looked at before the child is
@@ -43,6 +45,7 @@ static struct sweep {
 	gid_t gid;
 	pid_t pid;     /* 0: not started yet */
 	long deadline; /* 0: not in use; of one that is not started: when to try again */
+	int tries;
 } sweeps[256];
 
 static int places[16]; /* the tmpfs that everybody may write */
@@ -92,6 +95,23 @@ static int anything(uid_t uid)
 			return 1;
 	}
 	return 0;
+}
+
+/* Looked at is the top of each place alone: a walk through all would take long just
+ * when there is no time, and the places have a bound of their own. */
+void sweep_weigh(void (*add)(uid_t uid, unsigned long long kib))
+{
+	struct stat st;
+
+	for (size_t i = 0; i < n_places; i++) {
+		int fd = openat(places[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n = 0;
+		DIR *d = fd < 0 ? NULL : fdopendir(fd);
+		for (struct dirent *e; d && n++ < MOST_ENTRIES && (e = readdir(d));)
+			if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid != 0)
+				add(st.st_uid, (unsigned long long)st.st_blocks / 2);
+		if (d)
+			closedir(d);
+	}
 }
 
 static void remove_ipc(uid_t uid)
@@ -247,15 +267,21 @@ void sweep_hurry(uid_t uid)
 			sweeps[i].deadline = soon;
 }
 
-int sweep_reaped(pid_t pid)
+void sweep_reaped(pid_t pid, int status)
 {
-	for (size_t i = 0; i < LENGTH(sweeps); i++)
-		if (sweeps[i].deadline && sweeps[i].pid == pid) {
-			sweeps[i].deadline = 0;
-			session_answer_held_back(sweeps[i].uid);
-			return 1;
+	for (size_t i = 0; i < LENGTH(sweeps); i++) {
+		struct sweep *s = &sweeps[i];
+		if (!s->deadline || s->pid != pid)
+			continue;
+		/* Ended by the kernel, maybe, for a lack of memory that it was to mend. */
+		if (WIFSIGNALED(status) && s->tries++ < MOST_TRIES) {
+			s->pid = 0;
+			s->deadline = now_ms() + AGAIN_MS;
+		} else {
+			s->deadline = 0;
 		}
-	return 0;
+		session_answer_held_back(s->uid);
+	}
 }
 
 void sweeps_tick(long now, long *next)

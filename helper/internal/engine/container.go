@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -191,9 +191,10 @@ func RunCommand(p policy.Policy) []string {
 	if c.ReadOnly {
 		argv = append(argv, "--read-only")
 	}
-	for _, name := range slices.Sorted(maps.Keys(sysctls)) {
-		argv = append(argv, "--sysctl", name+"="+sysctls[name])
+	for name, value := range sysctls(p) {
+		argv = append(argv, "--sysctl", name+"="+value)
 	}
+	argv = append(argv, "--shm-size", strconv.Itoa(policy.DevShm))
 	for _, path := range c.TmpfsPaths() {
 		argv = append(argv, "--tmpfs", path+":"+c.Tmpfs[path])
 	}

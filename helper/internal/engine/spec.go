@@ -42,7 +42,7 @@ func spec(p policy.Policy) (*container.Config, *container.HostConfig, error) {
 		CapDrop: []string{"ALL"}, CapAdd: c.Capabilities, ReadonlyRootfs: c.ReadOnly,
 		// berth-init is the first process itself, and must be root as the host knows it:
 		// with other ids nobody could be told from anybody.
-		Init: &no, UsernsMode: usernsMode, Sysctls: sysctls,
+		Init: &no, UsernsMode: usernsMode, Sysctls: sysctls(p), ShmSize: policy.DevShm,
 		SecurityOpt: append([]string{"no-new-privileges"}, profile...),
 		Tmpfs:       c.Tmpfs, Mounts: mounts(p),
 		Resources: container.Resources{
@@ -56,11 +56,10 @@ func spec(p policy.Policy) (*container.Config, *container.HostConfig, error) {
 // usernsMode is what the engine calls the absence of a user namespace of its own.
 const usernsMode = "host"
 
-// sysctls bound what belongs to no process, so that nobody is ended for it when
-// memory is short: all System V shared memory of the container, in pages.
-var sysctls = map[string]string{"kernel.shmall": strconv.Itoa(sharedMemory / os.Getpagesize())}
-
-const sharedMemory = 256 << 20 // bytes
+// sysctls bound what belongs to no process.
+func sysctls(p policy.Policy) map[string]string {
+	return map[string]string{"kernel.shmall": strconv.FormatInt(p.Container.SharedMemory()/int64(os.Getpagesize()), 10)}
+}
 
 // command is what the container's main process does.
 func command(p policy.Policy) string {
@@ -126,6 +125,7 @@ func settings(config *container.Config, host *container.HostConfig, binds []moun
 		"command":      strings.Join(append(slices.Clone(config.Entrypoint), config.Cmd...), " "),
 		"user":         config.User,
 		"sysctls":      table(host.Sysctls),
+		"shm_size":     strconv.FormatInt(host.ShmSize, 10),
 		// Never part of a policy; here to be seen when they are set.
 		"privileged": strconv.FormatBool(host.Privileged),
 		"namespaces": string(host.PidMode) + string(host.UTSMode) + string(host.UsernsMode) + strings.ReplaceAll(string(host.IpcMode), "private", ""),

@@ -113,6 +113,9 @@ func apply(p *Policy, tree map[string]any, problems *Problems) {
 	if p.Users.UIDMin > p.Users.UIDMax {
 		report("users.uid_min", "is above users.uid_max")
 	}
+	if err := checkMemory(p.Container); err != nil {
+		report("container.tmpfs", err.Error())
+	}
 	if p.Container.NoFile.Soft > p.Container.NoFile.Hard {
 		report("container.nofile_soft", "is above container.nofile_hard")
 	}

@@ -128,6 +128,19 @@ func Default() Policy {
 	}
 }
 
+// DevShm is the size of the container's /dev/shm in bytes: the engine's own default.
+const DevShm = 64 << 20
+
+// SharedMemory is how much System V shared memory there may be in the container
+// (kernel.shmall, sysctl(2)), in bytes. No process is charged for it, so it is kept
+// far below what all may have.
+func (c Container) SharedMemory() int64 {
+	if c.Memory == 0 {
+		return 256 << 20
+	}
+	return min(256<<20, c.Memory/8)
+}
+
 // TmpfsPaths lists the tmpfs mount points in order.
 func (c Container) TmpfsPaths() []string { return sorted(maps.Keys(c.Tmpfs)) }
 

@@ -75,12 +75,46 @@ func setTmpfs(p *Policy, v any) error {
 		if !ok || !cleanPath(target) || target == "/" || !tmpfsOptions().MatchString(s) || !strings.Contains(s, "size=") {
 			return errors.New("must hold absolute paths, each with mount options that give a size")
 		}
+		if _, ok := size(sizeOption(s)); !ok {
+			return errors.New("must give sizes such as size=256m")
+		}
 		set[target] = s
 	}
 	if set["/run"] == "" {
 		return errors.New("must hold /run, where berth keeps the names of a session's users")
 	}
 	p.Container.Tmpfs = set
+	return nil
+}
+
+// sizeOption is the value of the option size of a tmpfs.
+func sizeOption(options string) string {
+	for _, option := range strings.Split(options, ",") {
+		if value, found := strings.CutPrefix(option, "size="); found {
+			return value
+		}
+	}
+	return ""
+}
+
+// InMemory is how much the container's users can put into memory that belongs to no
+// process, in bytes.
+func (c Container) InMemory() int64 {
+	total := c.SharedMemory() + DevShm
+	for _, options := range c.Tmpfs {
+		n, _ := size(sizeOption(options))
+		total += n
+	}
+	return total
+}
+
+// checkMemory refuses a container that files could fill: when its memory is short,
+// processes are ended, and not the files.
+func checkMemory(c Container) error {
+	if most := c.Memory * 3 / 4; c.Memory > 0 && c.InMemory() > most {
+		return fmt.Errorf("together with /dev/shm and shared memory may hold %d MiB, which is more than three quarters of container.memory: lower the sizes, or raise container.memory",
+			c.InMemory()>>20)
+	}
 	return nil
 }
 
@@ -154,6 +188,16 @@ func setMemory(p *Policy, v any) error {
 	if !ok {
 		return errors.New(`must be a size such as "2g", or "0" for no limit`)
 	}
+	n, ok := size(s)
+	if !ok || n != 0 && n < 16<<20 {
+		return errors.New(`must be a size such as "2g" of at least "16m", or "0" for no limit`)
+	}
+	p.Container.Memory = n
+	return nil
+}
+
+// size reads a number of bytes with k, m or g behind it.
+func size(s string) (bytes int64, ok bool) {
 	units := map[string]int64{"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 	digits := strings.TrimRight(s, "kmg")
 	unit := int64(1)
@@ -161,11 +205,10 @@ func setMemory(p *Policy, v any) error {
 		unit = units[suffix]
 	}
 	n, err := strconv.ParseInt(digits, 10, 34)
-	if err != nil || unit == 0 || n < 0 || n > 1<<45/unit || n != 0 && n*unit < 16<<20 {
-		return errors.New(`must be a size such as "2g" of at least "16m", or "0" for no limit`)
+	if err != nil || unit == 0 || n < 0 || n > 1<<45/unit {
+		return 0, false
 	}
-	p.Container.Memory = n * unit
-	return nil
+	return n * unit, true
 }
 
 func getMemory(p *Policy) any {

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"berth/sshd/labs"
+)
+
+// What one user may do to the container that they share with others. Another one
+// types all the while and must notice nothing; the container is never restarted, and
+// when it is over nothing is left.
+
+// rounds is how often the quick ones are tried.
+const rounds = 50
+
+// hostile is a session of alice's, who has a command run that says "up" when it has
+// done its worst, or is about to.
+type hostile struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *strings.Builder
+}
+
+func assault(t *testing.T, l *labs.Lab, command string) *hostile {
+	t.Helper()
+	h := &hostile{cmd: l.AsUser("alice", "env", "-i", "TERM=dumb", "SSH_ORIGINAL_COMMAND="+command, "/usr/libexec/berth/berth-session"), out: &strings.Builder{}}
+	h.cmd.Stdout, h.cmd.Stderr = h.out, h.out
+	var err error
+	if h.in, err = h.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// leaves lets go of the client's side.
+func (h *hostile) leaves() {
+	h.in.Close()
+	_ = h.cmd.Process.Kill()
+	_ = h.cmd.Wait()
+}
+
+// started is when the lab's container was started, as the engine has it.
+func started(t *testing.T, l *labs.Lab) string {
+	t.Helper()
+	out, err := exec.Command("docker", "inspect", "--format", "{{.State.StartedAt}} {{.RestartCount}}", l.Container(t)).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// cgroup reads a number of the container's control group.
+func cgroup(t *testing.T, l *labs.Lab, controller, file string) int {
+	t.Helper()
+	c, err := keeper(l).Count()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := fmt.Sprintf("/proc/%d/root/sys/fs/cgroup/", c.PID)
+	text, err := os.ReadFile(root + controller + "/" + file)
+	if err != nil {
+		text, err = os.ReadFile(root + file) // version 2
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// of lists alice's processes in the container, by their pids on this host.
+func of(t *testing.T, l *labs.Lab, user string) (pids []int) {
+	t.Helper()
+	uid := strings.TrimSpace(l.Exec(t, "id", "-u", user))
+	line := regexp.MustCompile(`(?m)^Uid:\s` + uid + `\s`)
+	for pid := range inContainer(l) {
+		if status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); line.Match(status) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// gone waits until nothing of alice's is left, for as long as is promised and a
+// little for the look itself.
+func gone(t *testing.T, l *labs.Lab) {
+	t.Helper()
+	start := time.Now()
+	labs.Eventually(t, 3*within, func() (bool, string) {
+		left := of(t, l, "alice")
+		return len(left) == 0, fmt.Sprintf("%d processes of alice's are left", len(left))
+	})
+	if took := time.Since(start); took > within+2*time.Second {
+		t.Errorf("the last of alice's processes ended after %v", took)
+	}
+}
+
+// within is how soon after a session's end nothing of it may be left.
+const within = 5 * time.Second
+
+const fill = "trap '' HUP TERM; echo up; exec 2>/dev/null; while :; do sleep 3000 & done"
+
+// A1: alice fills the container with processes and kills her own supervisors, and an
+// administrator runs `berth up` in the middle of it.
+func TestProcessesExhausted(t *testing.T) {
+	// One user could not without the second line.
+	l := labs.New(t, "transport = \"auto\"\n[container]\npids_limit = 400\nuser_processes = 4000\n")
+	welcome(t, l, "alice", "bob")
+	before := still(t, l)
+	since := started(t, l)
+	first, _ := serving(t, l)
+	bob := types(t, l, "bob")
+	for round := range rounds {
+		h := assault(t, l, fill)
+		// The attack works: the limit is reached.
+		labs.Eventually(t, labs.Patience, func() (bool, string) {
+			n := cgroup(t, l, "pids", "pids.current")
+			return n >= 399, fmt.Sprintf("%d processes: %s", n, h.out)
+		})
+		if round%10 == 0 {
+			r := l.Try("berth", "up")
+			if r.Status == 0 && !strings.Contains(r.Out, " runs\n") {
+				t.Errorf("berth up: %+v", r)
+			}
+			if r.Status != 0 && !strings.Contains(r.Err, "goes on with the rules and programs that it has") && !strings.Contains(r.Err, "serves no sessions") &&
+				!strings.Contains(r.Err, "berth-enter ends with status") {
+				t.Errorf("berth up: %+v", r)
+			}
+		}
+		for _, pid := range of(t, l, "alice") {
+			if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); strings.Contains(string(args), "berth-init\x00watch") {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		gone(t, l)
+		h.leaves()
+		if t.Failed() {
+			break
+		}
+	}
+	bob.rest(t)
+	if now, _ := serving(t, l); now != first || started(t, l) != since {
+		t.Errorf("the container was restarted: keeper %d, then %d; %s, then %s", first, now, since, started(t, l))
+	}
+	if out := l.Exec(t, "berth", "up"); !strings.Contains(out, " runs\n") {
+		t.Errorf("berth up afterwards: %s", out)
+	}
+	if r := labs.Finish(l.SSH("alice", "id -un")); r.Out != "alice\n" {
+		t.Errorf("alice herself, afterwards: %+v", r)
+	}
+	_ = bob.cmd.Process.Kill()
+	welcome(t, l, "alice") // whose PAM session looks after what was started meanwhile
+	settled(t, l, before)
+}
+
+// With berth's own default one user cannot fill the container at all.
+func TestOneUserLeavesRoom(t *testing.T) {
+	l := labs.New(t, "[container]\npids_limit = 600\nuser_processes = 300\n")
+	welcome(t, l, "alice", "bob")
+	h := assault(t, l, fill)
+	labs.Eventually(t, labs.Patience, func() (bool, string) { n := len(of(t, l, "alice")); return n > 250, fmt.Sprint(n) })
+	r := labs.Finish(l.SSH("bob", "for i in 1 2 3 4 5; do sleep 0; done; id -un"))
+	if r.Out != "bob\n" || r.Err != "" {
+		t.Errorf("bob: %+v", r)
+	}
+	r = labs.Finish(l.SSH("alice", "/bin/true; echo $?"))
+	if !strings.Contains(r.Out+r.Err, "fork") && !strings.Contains(r.Err, "no more processes can be started") {
+		t.Errorf("alice's next session is told nothing of her limit: %+v", r)
+	}
+	h.leaves()
+	gone(t, l)
+}
+
+// A2: alice takes all memory, in three ways.
+func TestMemoryExhausted(t *testing.T) {
+	// The proportions of the default, so that the attacks take seconds.
+	l := labs.New(t, "[container]\nmemory = \"320m\"\nuser_processes = 4000\n[container.tmpfs]\n\"/run\" = \"mode=0755,size=16m\"\n"+
+		"\"/tmp\" = \"mode=1777,size=40m\"\n\"/var/tmp\" = \"mode=1777,size=40m\"\n")
+	if err := plant(l); err != nil {
+		t.Fatal(err)
+	}
+	welcome(t, l, "alice", "bob")
+	before := still(t, l)
+	since := started(t, l)
+	first, _ := serving(t, l)
+	bob := types(t, l, "bob")
+	const (
+		files     = "for f in /tmp /var/tmp /dev/shm; do cat /dev/zero >$f/fill; done 2>/dev/null; "
+		shared    = "BERTH_PROBE=shm /home/probe 1000; "
+		processes = "trap '' HUP TERM; exec 2>/dev/null; while :; do sleep 3000 & done"
+	)
+	for name, attack := range map[string]string{
+		"small processes": processes, "files, then processes": files + processes, "shared memory, then processes": shared + processes,
+		"all, then one process": files + shared + "exec tail /dev/zero",
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := assault(t, l, attack)
+			ended := make(chan struct{})
+			go func() { _ = h.cmd.Wait(); close(ended) }()
+			select {
+			case <-ended: // it was told
+			case <-time.After(labs.Patience):
+				t.Errorf("alice's session goes on: %d bytes are taken", cgroup(t, l, "memory", "memory.usage_in_bytes"))
+			}
+			h.leaves()
+			gone(t, l)
+			labs.Eventually(t, 30*time.Second, func() (bool, string) {
+				out, err := exec.Command("docker", "exec", l.Container(t), "sh", "-c", "ls -A /tmp /var/tmp; tail -n +2 /proc/sysvipc/shm").CombinedOutput()
+				return err == nil && !strings.Contains(string(out), "fill") && !strings.Contains(string(out), "31001"), string(out)
+			})
+		})
+	}
+	bob.rest(t)
+	if now, _ := serving(t, l); now != first || started(t, l) != since {
+		log, _ := exec.Command("docker", "logs", "--tail", "20", l.Container(t)).CombinedOutput()
+		t.Errorf("the container was restarted: keeper %d, then %d; %s, then %s\n%s", first, now, since, started(t, l), log)
+	}
+	_ = bob.cmd.Process.Kill()
+	welcome(t, l, "alice") // whose PAM session looks after what was started meanwhile
+	settled(t, l, before)
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Process: berth-init. As: container root with the capability KILL.
+//
+// The kernel ends single processes when memory is short, the largest first: many
+// small ones, shared memory and files in memory cost others their sessions before
+// they cost anything to whoever took them. So before it comes to that, the sessions
+// of the user who has taken most are ended, and what they leave is swept.
+
+#define _GNU_SOURCE
+#include "init.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <unistd.h>
+
+/* Of the limit, in percent: at FULL it acts, and the nearer that is, the oftener it
+ * looks. A user can start some two thousand processes a second. */
+#define FULL 85
+static long pause_ms(unsigned percent)
+{
+	return percent >= 70 ? 5 : percent >= 50 ? 25 : 500;
+}
+
+/* Who has less than one part in this many is not ended. */
+#define LEAST_SHARE 10
+/* After an act: memory comes back as processes end. */
+#define PAUSE_MS 250
+
+/* What a process costs the kernel, in KiB, beside what its status says: stacks,
+ * descriptors, accounts (measured: 3,000 sleeps). */
+#define PROCESS_KIB 48
+
+static int usage = -1, statistics = -1;
+static unsigned long long limit; /* bytes; 0: none */
+static long next_look;
+
+static struct taker {
+	uid_t uid;
+	unsigned long long kib;
+} takers[1024];
+static size_t n_takers;
+
+static unsigned long long number_at(int fd)
+{
+	char text[64];
+	ssize_t n = pread(fd, text, sizeof text - 1, 0);
+	text[n > 0 ? n : 0] = 0;
+	return strtoull(text, NULL, 10); /* "max" is 0 */
+}
+
+/* The container's own control group, where the engine mounts it. */
+void memory_open(void)
+{
+	static const struct { const char *usage, *limit, *statistics; } places[] = {
+		{ "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.stat" },
+		{ "/sys/fs/cgroup/memory/memory.usage_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.stat" },
+	};
+
+	for (size_t i = 0; i < LENGTH(places) && usage < 0; i++) {
+		int fd = open(places[i].limit, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		limit = number_at(fd);
+		close(fd);
+		if (limit >> 50) /* as good as none */
+			limit = 0;
+		usage = open(places[i].usage, O_RDONLY | O_CLOEXEC);
+		statistics = open(places[i].statistics, O_RDONLY | O_CLOEXEC);
+	}
+}
+
+static unsigned long long field(const char *text, const char *name)
+{
+	const char *at = text;
+	size_t n = strlen(name);
+
+	while ((at = strstr(at, name))) {
+		if ((at == text || at[-1] == '\n') && (at[n] == ' ' || at[n] == '\t'))
+			return strtoull(at + n, NULL, 10);
+		at += n;
+	}
+	return 0;
+}
+
+/* How much of the limit is taken by what the kernel cannot drop, in percent. */
+static unsigned taken(void)
+{
+	static char text[8192];
+	unsigned long long used = number_at(usage), files;
+	ssize_t n = pread(statistics, text, sizeof text - 1, 0);
+
+	text[n > 0 ? n : 0] = 0;
+	files = field(text, "inactive_file") + field(text, "active_file");
+	return used > files ? (unsigned)((used - files) * 100 / limit) : 0;
+}
+
+static void add(uid_t uid, unsigned long long kib)
+{
+	size_t i = 0;
+
+	while (i < n_takers && takers[i].uid != uid)
+		i++;
+	if (i == LENGTH(takers))
+		return;
+	if (i == n_takers)
+		takers[n_takers++] = (struct taker){ .uid = uid };
+	takers[i].kib += kib;
+}
+
+static uid_t victim;
+
+static int status_of(const char *name, char *text, size_t size, uid_t *uid)
+{
+	if (process_file(name, "status", text, size) <= 0)
+		return 0;
+	*uid = (uid_t)field(text, "Uid:");
+	return *uid != 0;
+}
+
+static void weigh(const char *name)
+{
+	char text[4096];
+	uid_t uid;
+
+	if (status_of(name, text, sizeof text, &uid))
+		add(uid, field(text, "RssAnon:") + field(text, "RssShmem:") + field(text, "VmPTE:") + PROCESS_KIB);
+}
+
+static void end_victims(const char *name)
+{
+	char text[4096];
+	uid_t uid;
+
+	if (status_of(name, text, sizeof text, &uid) && uid == victim)
+		kill((pid_t)atoi(name), SIGKILL);
+}
+
+static void weigh_shared(void)
+{
+	struct shm_info info;
+	struct shmid_ds shm;
+	int most = shmctl(0, SHM_INFO, (struct shmid_ds *)&info);
+
+	for (int i = 0; i <= most; i++)
+		if (shmctl(i, SHM_STAT_ANY, &shm) >= 0)
+			add(shm.shm_perm.uid, shm.shm_segsz / 1024);
+}
+
+static void act(unsigned percent)
+{
+	struct taker *most = NULL;
+
+	n_takers = 0;
+	if (processes_each(weigh) != 0)
+		return;
+	weigh_shared();
+	sweep_weigh(add);
+	for (size_t i = 0; i < n_takers; i++)
+		if (takers[i].uid != 0 && session_count(takers[i].uid) > 0 && (!most || takers[i].kib > most->kib))
+			most = &takers[i];
+	/* Nobody's that can be seen, such as memory behind descriptors: to end others for
+	 * it would be worse than what the kernel does. */
+	if (!most || most->kib < limit / 1024 / LEAST_SHARE)
+		return;
+	victim = most->uid;
+	logf_uid(UID_NONE, "%u%% of the memory is taken: the sessions of uid %lu, who has about %llu MiB of it, are ended", percent, (unsigned long)victim, most->kib / 1024);
+	sessions_killed(victim);
+	processes_each(end_victims);
+}
+
+void memory_tick(long now, long *next)
+{
+	if (!limit || usage < 0 || statistics < 0 || session_count(UID_NONE) == 0)
+		return;
+	if (next_look <= now) {
+		unsigned percent = taken();
+		if (percent >= FULL)
+			act(percent);
+		next_look = now_ms() + (percent >= FULL ? PAUSE_MS : pause_ms(percent));
+	}
+	if (!*next || next_look < *next)
+		*next = next_look;
+}
