@@ -191,8 +191,8 @@ func TestOneUserLeavesRoom(t *testing.T) {
 // A2: alice takes all memory, in three ways.
 func TestMemoryExhausted(t *testing.T) {
 	// The proportions of the default, so that the attacks take seconds.
-	l := labs.New(t, "[container]\nmemory = \"320m\"\nuser_processes = 4000\n[container.tmpfs]\n\"/run\" = \"mode=0755,size=16m\"\n"+
-		"\"/tmp\" = \"mode=1777,size=40m\"\n\"/var/tmp\" = \"mode=1777,size=40m\"\n")
+	l := labs.New(t, "[container]\nmemory = \"640m\"\nuser_processes = 4000\n[container.tmpfs]\n\"/run\" = \"mode=0755,size=16m\"\n"+
+		"\"/tmp\" = \"mode=1777,size=80m\"\n\"/var/tmp\" = \"mode=1777,size=80m\"\n")
 	if err := plant(l); err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func (p *typist) ask(say, want string) error {
 	return nil
 }
 
-func tail(s string) string { return s[max(0, len(s)-500):] }
+func tail(s string) string { return s[max(0, len(s)-6000):] }
 
 func (p *typist) work() {
 	for {

@@ -114,6 +114,7 @@ static pid_t start(const char *role, const int *given, int n)
 		_exit(126);
 	setrlimit(RLIMIT_NOFILE, &keeper.files);
 	signal(SIGPIPE, SIG_DFL);
+	setpriority(PRIO_PROCESS, 0, 0); /* `berth settle` has raised ours */
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	char *argv[] = { (char[]){ GUEST }, strdup(role), NULL };
 	char *none_at_all[] = { NULL };

@@ -2,9 +2,10 @@
 //
 // Process: berth-init. As: container root with the capability KILL.
 //
-// The kernel ends single processes when memory is short, the largest first: many
-// small ones, shared memory and files in memory cost others their sessions before
-// they cost anything to whoever took them. So before it comes to that, the sessions
+// The kernel ends single processes when memory is short, the largest first. That is
+// right for one that is large. Many small ones, shared memory and files in memory
+// cost others their sessions before they cost anything to whoever took them. So
+// before it comes to that, and only if the kernel would choose wrongly, the sessions
 // of the user who has taken most are ended, and what they leave is swept.
 
 #define _GNU_SOURCE
@@ -16,16 +17,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/shm.h>
 #include <unistd.h>
 
-/* Of the limit, in percent: at FULL it acts, and the nearer that is, the oftener it
- * looks. A user can start some two thousand processes a second. */
-#define FULL 85
-static long pause_ms(unsigned percent)
-{
-	return percent >= 70 ? 5 : percent >= 50 ? 25 : 500;
-}
+/* Where it acts, in percent of the limit: killed processes need time to go. */
+#define FULL 80
+/* It looks again before more can have been taken: so many MiB in a millisecond. */
+#define FASTEST 1.5
 
 /* Who has less than one part in this many is not ended. */
 #define LEAST_SHARE 10
@@ -113,32 +112,28 @@ static void add(uid_t uid, unsigned long long kib)
 	takers[i].kib += kib;
 }
 
-static uid_t victim;
-
-static int status_of(const char *name, char *text, size_t size, uid_t *uid)
-{
-	if (process_file(name, "status", text, size) <= 0)
-		return 0;
-	*uid = (uid_t)field(text, "Uid:");
-	return *uid != 0;
-}
+/* Everybody's processes, and the one that the kernel would choose. */
+static struct owned {
+	pid_t pid;
+	uid_t uid;
+} owned[65536] __attribute__((aligned(4096)));
+static size_t n_owned;
+static struct taker largest;
 
 static void weigh(const char *name)
 {
 	char text[4096];
-	uid_t uid;
 
-	if (status_of(name, text, sizeof text, &uid))
-		add(uid, field(text, "RssAnon:") + field(text, "RssShmem:") + field(text, "VmPTE:") + PROCESS_KIB);
-}
-
-static void end_victims(const char *name)
-{
-	char text[4096];
-	uid_t uid;
-
-	if (status_of(name, text, sizeof text, &uid) && uid == victim)
-		kill((pid_t)atoi(name), SIGKILL);
+	if (n_owned == LENGTH(owned) || process_file(name, "status", text, sizeof text) <= 0)
+		return;
+	uid_t uid = (uid_t)field(text, "Uid:");
+	unsigned long long tables = field(text, "VmPTE:"), resident = field(text, "VmRSS:") + tables;
+	if (resident > largest.kib)
+		largest = (struct taker){ uid, resident };
+	if (uid == 0)
+		return;
+	owned[n_owned++] = (struct owned){ (pid_t)atoi(name), uid };
+	add(uid, field(text, "RssAnon:") + field(text, "RssShmem:") + tables + PROCESS_KIB);
 }
 
 static void weigh_shared(void)
@@ -152,26 +147,41 @@ static void weigh_shared(void)
 			add(shm.shm_perm.uid, shm.shm_segsz / 1024);
 }
 
+static void end_all_of(uid_t uid)
+{
+	for (size_t i = 0; i < n_owned; i++)
+		if (owned[i].uid == uid)
+			kill(owned[i].pid, SIGKILL);
+}
+
 static void act(unsigned percent)
 {
 	struct taker *most = NULL;
 
-	n_takers = 0;
-	if (processes_each(weigh) != 0)
-		return;
-	weigh_shared();
-	sweep_weigh(add);
+	n_takers = n_owned = 0;
+	largest.kib = 0;
+	if (processes_each(weigh) == 0) {
+		weigh_shared();
+		sweep_weigh(add);
+	}
 	for (size_t i = 0; i < n_takers; i++)
 		if (takers[i].uid != 0 && session_count(takers[i].uid) > 0 && (!most || takers[i].kib > most->kib))
 			most = &takers[i];
 	/* Nobody's that can be seen, such as memory behind descriptors: to end others for
 	 * it would be worse than what the kernel does. */
-	if (!most || most->kib < limit / 1024 / LEAST_SHARE)
-		return;
-	victim = most->uid;
-	logf_uid(UID_NONE, "%u%% of the memory is taken: the sessions of uid %lu, who has about %llu MiB of it, are ended", percent, (unsigned long)victim, most->kib / 1024);
-	sessions_killed(victim);
-	processes_each(end_victims);
+	if (most && most->kib >= limit / 1024 / LEAST_SHARE && largest.uid != most->uid) {
+		sessions_killed(most->uid);
+		end_all_of(most->uid);
+		logf_uid(UID_NONE, "%u%% of the memory is taken: the sessions of uid %lu, who has about %llu MiB of it, are ended", percent,
+			 (unsigned long)most->uid, most->kib / 1024);
+	}
+	madvise(owned, sizeof owned, MADV_DONTNEED);
+}
+
+static long pause_ms(unsigned percent)
+{
+	double left = (double)(limit >> 20) * (FULL - percent) / 100, ms = left / FASTEST;
+	return ms < 5 ? 5 : ms > 500 ? 500 : (long)ms;
 }
 
 void memory_tick(long now, long *next)

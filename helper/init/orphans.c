@@ -16,19 +16,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define MOST_PROCESSES 65536
-#define SLOTS (2 * MOST_PROCESSES)
 
 static struct process {
 	pid_t pid, parent;
 	char zombie;
 	signed char below; /* an orphan, or below one: 1 yes, -1 no, 0 not known yet */
-} all[MOST_PROCESSES];
+} all[MOST_PROCESSES] __attribute__((aligned(4096)));
 static size_t n_all;
-static int slots[SLOTS]; /* pid, hashed: its index + 1 */
 static int proc = -1;
 
 void orphans_open(void)
@@ -36,11 +35,20 @@ void orphans_open(void)
 	proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+/* The kernel lists processes in ascending order (fs/proc/base.c, next_tgid). */
 static struct process *find(pid_t pid)
 {
-	for (size_t h = (size_t)pid % SLOTS; slots[h]; h = (h + 1) % SLOTS)
-		if (all[slots[h] - 1].pid == pid)
-			return &all[slots[h] - 1];
+	size_t low = 0, high = n_all;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (all[middle].pid == pid)
+			return &all[middle];
+		if (all[middle].pid < pid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
 	return NULL;
 }
 
@@ -72,10 +80,7 @@ static void take(const char *name)
 	p->pid = atoi(name);
 	p->zombie = state == 'Z' || state == 'X';
 	p->below = 0;
-	size_t h = (size_t)p->pid % SLOTS;
-	while (slots[h])
-		h = (h + 1) % SLOTS;
-	slots[h] = (int)++n_all;
+	n_all++;
 }
 
 int processes_each(void (*f)(const char *name))
@@ -151,7 +156,6 @@ int orphans_end(void)
 	int found = 0;
 
 	n_all = 0;
-	memset(slots, 0, sizeof slots);
 	if (processes_each(take) != 0)
 		return -1;
 	for (size_t i = 0; i < n_all; i++) {
@@ -163,5 +167,8 @@ int orphans_end(void)
 		signal_all(SIGSTOP);
 		signal_all(SIGKILL);
 	}
+	/* The smaller this process is, the later the kernel thinks of it when memory is
+	 * short, where root could not tell it not to. */
+	madvise(all, sizeof all, MADV_DONTNEED);
 	return found;
 }

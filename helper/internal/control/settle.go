@@ -29,6 +29,9 @@ import (
 // that grows without end is still ended, and followed by the next.
 const spared = -900
 
+// ahead is the keeper's nice value.
+const ahead = -10
+
 // Settle does what is due. It may be called at any time, and twice at once. What it
 // returns beside an error the administrator should know.
 func (k Keeper) Settle(terminals int64) (notes []string, err error) {
@@ -51,12 +54,16 @@ func (k Keeper) Settle(terminals int64) (notes []string, err error) {
 	if err := k.boundTerminals(c.PID, terminals); err != nil {
 		return nil, fmt.Errorf("settle: terminals: %w", err)
 	}
+	// It has to be quicker than those who take the memory; it is idle otherwise.
+	if err := unix.Setpriority(unix.PRIO_PROCESS, c.PID, ahead); err != nil && !errors.Is(err, unix.ESRCH) {
+		notes = append(notes, fmt.Sprintf("the keeper's priority cannot be raised: %v", err))
+	}
 	err = setScores(c)
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
-		return []string{"root may not lower oom_score_adj on this host (it lacks CAP_SYS_RESOURCE): " +
-			"when memory is short the kernel chooses between berth's processes and sessions by their size alone"}, nil
+		return append(notes, "root may not lower oom_score_adj on this host (it lacks CAP_SYS_RESOURCE): "+
+			"when memory is short the kernel chooses between berth's processes and sessions by their size alone"), nil
 	}
-	return nil, err
+	return notes, err
 }
 
 // setScores lowers the score of the keeper and the servers, and has that of the
