@@ -8,7 +8,7 @@ LDFLAGS = -trimpath -ldflags '-s -w'
 FUZZTIME ?= 20s
 export PREFIX DESTDIR PAM_MODULE_DIR
 
-.PHONY: build deps image demo test lint bench fuzz install install-pam uninstall clean help
+.PHONY: build deps image demo test test-hosts lint bench fuzz install install-pam uninstall clean help
 
 build: ## build everything into build/ (the default)
 	@mkdir -p build
@@ -31,6 +31,11 @@ demo: deps ## a throw-away host; ends at alice's prompt inside the container
 test: deps ## install what is missing and run every check and test
 	$(MAKE) --no-print-directory build image lint
 	scripts/test
+
+test-hosts: deps ## berth on whole Debian 12 and 13 hosts under qemu; many minutes
+	hosts/deps
+	$(MAKE) --no-print-directory build image
+	$(GO) test -tags hosts -count=1 -timeout 2h -v ./hosts
 
 lint:
 	scripts/lint
