@@ -30,7 +30,7 @@ const (
 
 // Host is a running host.
 type Host struct {
-	dir    string // its files: the disk, the console's log, ssh_config, the users' keys
+	dir    string // its files: the console's log, ssh_config, the users' keys
 	image  string // what it was booted from
 	boot   string // the boot_id of now
 	qemu   *exec.Cmd
@@ -41,13 +41,7 @@ type Host struct {
 // the test, and nothing of it is kept. What its console showed is part of a failure.
 func Boot(t testing.TB, image *Image) *Host {
 	t.Helper()
-	// Not t.TempDir: the path of a unix socket has little room.
-	dir, err := os.MkdirTemp("", "berth-host")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	disk := filepath.Join(dir, "disk")
+	disk := filepath.Join(t.TempDir(), "disk")
 	if err := overlay(disk, image.Disk, "qcow2"); err != nil {
 		t.Fatal(err)
 	}
@@ -56,10 +50,10 @@ func Boot(t testing.TB, image *Image) *Host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		h.Close()
 		if t.Failed() {
 			t.Logf("the console's last lines:\n%s", h.Console())
 		}
+		h.Close()
 	})
 	if err := h.wait(""); err != nil {
 		t.Fatal(err)
@@ -67,8 +61,9 @@ func Boot(t testing.TB, image *Image) *Host {
 	return h
 }
 
-// start starts qemu with a disk, beside which it puts the host's other files.
+// start starts qemu with a disk.
 func start(image, disk string, args ...string) (*Host, error) {
+	// Not t.TempDir: the path of a unix socket has little room.
 	dir, err := os.MkdirTemp("", "berth-qemu")
 	if err != nil {
 		return nil, err

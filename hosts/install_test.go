@@ -19,6 +19,10 @@ func install(t *testing.T, h *Host) {
 	h.Run(t, "groupadd --system berth; gpasswd -a alice berth; gpasswd -a bob berth")
 	h.Run(t, "berth up")
 	h.Run(t, "sshd -t && systemctl reload ssh")
+	// reload returns before sshd listens again, which takes its time here.
+	if err := h.until(Patience, h.banner); err != nil {
+		t.Fatal(err)
+	}
 	// Whoever installs keeps a session open, and tries whether a new one opens.
 	if r := h.SSH("root", "-o", "ControlPath=none", "hostname"); r.Out != "berth-host\n" {
 		t.Fatalf("root's next login: %+v", r)
