@@ -16,7 +16,7 @@ HARDENED = pie-go:build/berth static:build/berth-session pie:build/berth-session
 FUZZTIME ?= 20s
 export PREFIX DESTDIR PAM_MODULE_DIR
 
-.PHONY: build deps image demo test lint bench fuzz install install-sshd install-pam uninstall clean help
+.PHONY: build deps image demo test test-hosts lint bench fuzz install install-sshd install-pam uninstall clean help
 
 # berth-session is no PIE: relocating a static one took 0.3 of 2.3 ms, and it has no right to guard.
 build: export CGO_CFLAGS := $(shell scripts/cflags)
@@ -43,6 +43,11 @@ demo: deps ## a throw-away host; ends at alice's prompt inside the container
 test: deps ## install what is missing and run every check and test
 	$(MAKE) --no-print-directory build image lint
 	scripts/test
+
+test-hosts: deps ## berth on whole Debian 12 and 13 hosts under qemu; many minutes
+	hosts/deps
+	$(MAKE) --no-print-directory build image
+	$(GO) test -tags hosts -count=1 -timeout 2h -v ./hosts
 
 lint:
 	scripts/lint

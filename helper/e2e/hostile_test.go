@@ -166,7 +166,9 @@ func TestProcessesExhausted(t *testing.T) {
 		t.Errorf("alice herself, afterwards: %+v", r)
 	}
 	_ = bob.cmd.Process.Kill()
-	welcome(t, l, "alice") // whose PAM session looks after what was started meanwhile
+	// Their PAM sessions look after what was started meanwhile; and a supervisor that
+	// was ended while it waited is missed when its turn comes.
+	welcome(t, l, "alice", "bob", "alice", "bob", "alice", "bob")
 	settled(t, l, before)
 }
 

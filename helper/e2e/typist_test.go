@@ -21,6 +21,7 @@ const noticed = 10 * time.Second
 
 // typist is a user who types into one shell all the while.
 type typist struct {
+	lab    *labs.Lab
 	cmd    *exec.Cmd
 	tty    *os.File
 	pieces chan string // what the screen shows, closed with its end
@@ -34,7 +35,7 @@ type typist struct {
 // types logs user in, and has them type until rest is called.
 func types(t *testing.T, l *labs.Lab, user string) *typist {
 	t.Helper()
-	p := &typist{cmd: l.SSH(user, "-tt"), pieces: make(chan string, 1024), stop: make(chan struct{}), done: make(chan error, 1)}
+	p := &typist{lab: l, cmd: l.SSH(user, "-tt"), pieces: make(chan string, 1024), stop: make(chan struct{}), done: make(chan error, 1)}
 	var err error
 	if p.tty, err = pty.Start(p.cmd); err != nil {
 		t.Fatal(err)
@@ -82,7 +83,7 @@ func (p *typist) ask(say, want string) error {
 	return nil
 }
 
-func tail(s string) string { return s[max(0, len(s)-6000):] }
+func tail(s string) string { return s[max(0, len(s)-500):] }
 
 func (p *typist) work() {
 	for {
@@ -108,7 +109,8 @@ func (p *typist) rest(t *testing.T) {
 	t.Helper()
 	close(p.stop)
 	if err := <-p.done; err != nil {
-		t.Errorf("another user's session: after %d words: %v", p.typed, err)
+		log, _ := exec.Command("docker", "logs", "--tail", "20", p.lab.Container(t)).CombinedOutput()
+		t.Errorf("another user's session: after %d words: %v\n%s", p.typed, err, log)
 	}
 	t.Logf("another user typed %d words meanwhile, the slowest took %v", p.typed, p.worst.Round(time.Millisecond))
 }

@@ -122,7 +122,10 @@ type Result struct {
 }
 
 // Finish runs cmd, with patience.
-func Finish(cmd *exec.Cmd) Result {
+func Finish(cmd *exec.Cmd) Result { return FinishIn(cmd, Patience) }
+
+// FinishIn runs cmd, and kills it when it is not done within bound.
+func FinishIn(cmd *exec.Cmd, bound time.Duration) Result {
 	var out, stderr bytes.Buffer
 	if cmd.Stdout == nil {
 		cmd.Stdout = &out
@@ -131,7 +134,7 @@ func Finish(cmd *exec.Cmd) Result {
 	if err := cmd.Start(); err != nil {
 		return Result{Err: err.Error(), Status: -1}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
 	defer stop()
