@@ -14,7 +14,7 @@ import (
 // in one line what is missing; the site's script never has the host's descriptors.
 func TestKernelBelowTheFloor(t *testing.T) {
 	nosys := filepath.Join(filepath.Dir(built.host), "nosys")
-	if out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", nosys, "../scripts/nosys.c").CombinedOutput(); err != nil {
+	if out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", nosys, "../scripts/testdata/nosys.c").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	const floor = " (berth needs Linux 5.11 or newer)"

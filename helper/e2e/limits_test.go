@@ -87,7 +87,7 @@ func TestKernelBelowTheFloor(t *testing.T) {
 	l := labs.New(t, both)
 	welcome(t, l, "alice")
 	nosys := l.Path("nosys")
-	if out, err := exec.Command("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", nosys, filepath.Join("..", "..", "scripts", "nosys.c")).CombinedOutput(); err != nil {
+	if out, err := exec.Command("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", nosys, filepath.Join("..", "..", "scripts", "testdata", "nosys.c")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	for _, program := range programs {
