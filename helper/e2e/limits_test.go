@@ -90,6 +90,12 @@ func TestKernelBelowTheFloor(t *testing.T) {
 	if out, err := exec.Command("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", nosys, filepath.Join("..", "..", "scripts", "testdata", "nosys.c")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	for call, words := range map[string]string{"": "", "close_range": "close_range(2) does not work here", "openat2": "openat2(2) does not work here", "pidfd_open": "pidfd_open(2) does not work here"} {
+		r := l.Try("sh", "-c", nosys+" "+call+" -- berth up")
+		if (r.Status == 0) != (call == "") || !strings.Contains(r.Err, words) || call != "" && !strings.HasSuffix(r.Err, "berth needs Linux 5.11 or newer\n") {
+			t.Errorf("berth up without %s: %+v", call, r)
+		}
+	}
 	for _, program := range programs {
 		as := "setpriv --reuid alice --regid alice --init-groups " + program + " -c 'echo in'"
 		if r := l.Try("sh", "-c", nosys+" openat2 pidfd_open -- "+as); r.Out != "in\n" || r.Err != "" || r.Status != 0 {

@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +13,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"berth/helper/internal/engine"
 
 	"golang.org/x/sys/unix"
 )
@@ -112,7 +116,19 @@ func numbers(text, pattern string) (major, minor int, ok bool) {
 	return major, minor, err == nil
 }
 
-// tooOldError is a host, or an engine, below the floor.
-type tooOldError []string
-
-func (e tooOldError) Error() string { return strings.Join(e, "; ") }
+// tooOld fails where the host or its engine is below the floor: what berth is not
+// made for is not begun.
+func tooOld(ctx context.Context, e *engine.Engine) error {
+	problems := hostTooOld()
+	old, err := e.TooOld(ctx)
+	if err != nil {
+		return err
+	}
+	if old != "" {
+		problems = append(problems, old)
+	}
+	if len(problems) > 0 {
+		return errors.New(strings.Join(problems, "; "))
+	}
+	return nil
+}
