@@ -44,6 +44,11 @@ static void clean(unsigned char *text, size_t n)
 			text[i] = text[i + 1] = '?';
 }
 
+const char *berth_floor(int error)
+{
+	return error == ENOSYS ? " (berth needs Linux 5.11 or newer)" : "";
+}
+
 static void take_line(struct reader *r)
 {
 	static const struct { char mark; int level; } marks[] = { { 'W', LOG_WARNING }, { 'I', LOG_INFO }, { 'D', LOG_DEBUG } };
@@ -59,7 +64,7 @@ static void take_line(struct reader *r)
 	}
 	if (text[0] == 'X' && code > 0) {
 		errno = code;
-		pam_syslog(r->pamh, LOG_ERR, "the worker %s could not be run: %m", r->self);
+		pam_syslog(r->pamh, LOG_ERR, "the worker %s could not be run: %m%s", r->self, berth_floor(code));
 		r->result = PAM_SYSTEM_ERR;
 		return;
 	}

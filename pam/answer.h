@@ -27,4 +27,7 @@ void berth_answer_rest(struct reader *r);
 
 long berth_now_ms(void);
 
+/* What to add to the words for an error that says that the kernel is too old. */
+const char *berth_floor(int error);
+
 #endif

@@ -2,8 +2,17 @@
 #ifndef BERTH_PAM_H
 #define BERTH_PAM_H
 
+#include <linux/close_range.h>
 #include <pwd.h>
 #include <security/pam_modules.h>
+#include <security/pam_modutil.h>
+
+/* The floor that README.md names: Linux 5.11 (CLOSE_RANGE_CLOEXEC is of it) and
+ * Linux-PAM 1.5 (the function is). */
+#ifndef CLOSE_RANGE_CLOEXEC
+#error "berth needs the kernel headers of Linux 5.11 or newer"
+#endif
+_Static_assert(sizeof &pam_modutil_check_user_in_passwd, "berth needs Linux-PAM 1.5 or newer");
 
 /* Options whose value is the worker's to read. */
 enum { BERTH_SKEL, BERTH_UMASK, BERTH_MODE, BERTH_KEYS, BERTH_EXISTING, BERTH_SSH_DIR, BERTH_PASSED };

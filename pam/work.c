@@ -89,7 +89,9 @@ __attribute__((noreturn)) static void child(const struct reader *r, char **argv,
 	/* The host may have no number left: ours come out of those it gives up. */
 	if (result == RESULT_FD ? fcntl(result, F_SETFD, 0) < 0 : dup2(result, RESULT_FD) < 0)
 		no_worker(result, errno);
-	close_range(RESULT_FD + 1, ~0U, 0);
+	/* The host's descriptors are not for the worker, nor for the site's script. */
+	if (close_range(RESULT_FD + 1, ~0U, 0) != 0)
+		no_worker(RESULT_FD, errno);
 	dup2(RESULT_FD, 2);
 	close(0);
 	close(1);
@@ -119,6 +121,8 @@ static int end_worker(struct reader *r, pid_t pid, int pidfd, int patience)
 	int status = -1, wait = 0;
 
 	if (pidfd < 0) {
+		/* Nothing bounds the wait for a process that hangs in the kernel: it is ours to
+		 * end only while it is young, and its session is refused. */
 		if (waitpid(pid, &status, WNOHANG) == 0)
 			kill(pid, SIGKILL);
 	} else if (!ends_within(pidfd, patience)) {
@@ -179,7 +183,9 @@ static int start_and_read(struct reader *r, char **argv)
 	close(ends[1]);
 	if (pid > 0) {
 		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-		timely = berth_answer(r, ends[0]);
+		failure = errno;
+		if (pidfd >= 0)
+			timely = berth_answer(r, ends[0]);
 		status = end_worker(r, pid, pidfd, timely ? UNTIL_KILL_MS : 0);
 	}
 	close(ends[0]);
@@ -189,6 +195,11 @@ static int start_and_read(struct reader *r, char **argv)
 	if (pid < 0) {
 		errno = failure;
 		pam_syslog(r->pamh, LOG_ERR, "fork: %m");
+		return PAM_SYSTEM_ERR;
+	}
+	if (pid > 0 && pidfd < 0) {
+		errno = failure;
+		pam_syslog(r->pamh, LOG_ERR, "pidfd_open(2): %m%s", berth_floor(failure));
 		return PAM_SYSTEM_ERR;
 	}
 	if (r->result >= 0)

@@ -17,6 +17,7 @@ import (
 	"os"
 	"syscall"
 
+	"berth/pam/internal/at"
 	"berth/pam/internal/home"
 	"berth/pam/internal/names"
 	"berth/pam/internal/script"
@@ -46,6 +47,9 @@ func berthWorker() C.int {
 // work does its errand and returns a PAM code.
 func work(argv []string, say func(byte, string)) int {
 	errand, args, err := read(argv)
+	if err == nil {
+		err = at.Supported()
+	}
 	code := pamSessionErr
 	switch {
 	case err != nil:
@@ -58,7 +62,10 @@ func work(argv []string, say func(byte, string)) int {
 	default:
 		code, err = openHome(args, say)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.ENOSYS):
+		say('E', err.Error()+" (berth needs Linux 5.11 or newer)")
+	case err != nil:
 		say('E', err.Error())
 	}
 	return code

@@ -4,9 +4,8 @@
 // setgid to the engine's group, in a constructor, before the Go runtime and any
 // other thread exist. Three acts (two connections to the engine, one lifeline
 // socket), then the group is given up for good, and only then is anything parsed
-// that somebody chose. Before that the loader, which knows that the program is
-// setgid, and forget_go (internal/process/start.c) look at the names of the
-// environment's variables; nothing else reads a byte. The paths are constants.
+// that somebody chose. Before that the loader alone, which knows that the program
+// is setgid, looks at the environment. The paths are constants.
 //
 // ORDER MATTERS. Guarded by TestSessionHoldsNoPrivilege (sshd/e2e).
 
@@ -97,12 +96,14 @@ static void give_up_group(void)
 		refuse("the engine's group came back");
 }
 
-__attribute__((constructor)) static void prelude(void)
+/* The first constructor: internal/process/start.c has the next. */
+__attribute__((constructor(101))) static void prelude(void)
 {
 	if (getuid() != geteuid())
 		refuse("this program must not be setuid");
 	prctl(PR_SET_DUMPABLE, 0);
-	close_range(3, ~0U, 0);
+	if (close_range(3, ~0U, 0) != 0)
+		refuse("this host lacks close_range(2), berth needs Linux 5.11 or newer");
 	berth_prelude.group = getegid();
 	/* Root is refused later, with words; it needs no group's help. */
 	berth_prelude.privileged = berth_prelude.group != getgid() && getuid() != 0;

@@ -64,7 +64,7 @@ func load(config string) (policy.Policy, error) {
 // directories that the container shares, the server's rules, and the link to the
 // engine's socket. It returns what the administrator should know although
 // nothing failed.
-func prepare(p policy.Policy, configDir string) (notes []string, err error) {
+func prepare(p policy.Policy, configDir string) (notes []note, err error) {
 	var socket unix.Stat_t
 	if err := unix.Stat(p.Engine.Socket, &socket); err != nil {
 		return nil, fmt.Errorf("engine.socket: %s: %w", p.Engine.Socket, err)
@@ -83,28 +83,36 @@ func prepare(p policy.Policy, configDir string) (notes []string, err error) {
 	return programs(p.Transport, socket), nil
 }
 
+// note is what an administrator should know although nothing failed.
+type note struct {
+	text   string
+	closed bool // nobody can log in
+}
+
 // programs returns what is wrong with the programs that sshd runs.
-func programs(transport string, socket unix.Stat_t) (notes []string) {
-	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+func programs(transport string, socket unix.Stat_t) (notes []note) {
+	add := func(closed bool, format string, args ...any) {
+		notes = append(notes, note{fmt.Sprintf(format, args...), closed})
+	}
 	sessionPath := filepath.Join(libexec(), "berth-session")
 	dockerPath := sessionPath + "-docker"
 	const special = unix.S_ISUID | unix.S_ISGID
 	var st unix.Stat_t
 	switch err := unix.Stat(sessionPath, &st); {
 	case err != nil:
-		note("%s: %v: nobody can log in", sessionPath, err)
+		add(true, "%s: %v: nobody can log in", sessionPath, err)
 	case st.Uid != 0 || st.Mode&(special|0o022) != 0:
-		note("%s must be root's, writable by nobody else, with no special bit", sessionPath)
+		add(true, "%s must be root's, writable by nobody else, with no special bit", sessionPath)
 	}
 	err := unix.Stat(dockerPath, &st)
 	right := err == nil && st.Gid == socket.Gid && st.Mode&special == unix.S_ISGID && st.Uid == 0
 	switch {
 	case transport == policy.Direct && err == nil && st.Mode&special != 0:
-		note("%s has a special bit that transport direct has no use for: remove it", dockerPath)
+		add(false, "%s has a special bit that transport direct has no use for: remove it", dockerPath)
 	case transport == policy.Docker && !right:
-		note("%s must be root's and setgid to gid %d, which owns the engine's socket: nobody can log in", dockerPath, socket.Gid)
+		add(true, "%s must be root's and setgid to gid %d, which owns the engine's socket: nobody can log in", dockerPath, socket.Gid)
 	case transport == policy.Auto && err == nil && !right:
-		note("%s must be root's and setgid to gid %d, which owns the engine's socket: without it no login starts a stopped container", dockerPath, socket.Gid)
+		add(false, "%s must be root's and setgid to gid %d, which owns the engine's socket: without it no login starts a stopped container", dockerPath, socket.Gid)
 	}
 	return notes
 }

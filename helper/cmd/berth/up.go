@@ -4,14 +4,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"berth/helper/internal/control"
 	"berth/helper/internal/engine"
 	"berth/helper/internal/policy"
 
@@ -27,9 +25,12 @@ func upCommand(config *string, with runner) *cobra.Command {
 	cmd.Flags().BoolVar(&recreate, "recreate", false, "make a container anew that differs; its sessions end")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the docker command that does the same, and do nothing")
 	run := with(func(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.Engine) error {
+		if err := tooOld(ctx, e); err != nil {
+			return err
+		}
 		notes, err := prepare(p, filepath.Dir(*config))
 		for _, note := range notes {
-			cmd.PrintErrf("berth: %s\n", note)
+			cmd.PrintErrf("berth: %s\n", note.text)
 		}
 		if err != nil {
 			return err
@@ -112,43 +113,6 @@ func renew(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.E
 		}
 	}
 	return settle(cmd, p)
-}
-
-func statusCommand(config *string, with runner) *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{Use: "status", Short: "say how the engine, the container and its sessions are", Args: cobra.NoArgs}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
-	cmd.RunE = with(func(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.Engine) error {
-		state, err := e.Inspect(ctx, p)
-		if err != nil {
-			return err
-		}
-		count, err := keeper().Count()
-		if err != nil && !errors.Is(err, control.ErrNoKeeper) {
-			return err
-		}
-		if asJSON {
-			encoder := json.NewEncoder(cmd.OutOrStdout())
-			encoder.SetIndent("", "  ")
-			return encoder.Encode(struct {
-				Container string `json:"container"`
-				Transport string `json:"transport"`
-				Sessions  int    `json:"sessions"`
-				engine.State
-			}{p.Container.Name, p.Transport, count.Sessions, state})
-		}
-		status := state.Status
-		if !state.Exists {
-			status = "missing"
-		}
-		cmd.Printf("engine      %s at %s, live-restore %t\ncontainer   %s, %s\ntransport   %s\nsessions    %d\nconfigured  in %s\n",
-			state.Engine, p.Engine.Socket, state.LiveRestore, p.Container.Name, status, p.Transport, count.Sessions, *config)
-		for _, d := range state.Differences {
-			cmd.Printf("differs     %s: is %q, should be %q\n", d.Key, d.Have, d.Want)
-		}
-		return nil
-	})
-	return cmd
 }
 
 // quoted joins argv so that a shell reads it back as it is.

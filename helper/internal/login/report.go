@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"syscall"
 
 	"berth/helper/internal/fault"
 	"berth/helper/internal/identity"
@@ -59,6 +60,8 @@ func explain(err error) (int, string) {
 		return exitFailure, no.Error()
 	case errors.As(err, &refused):
 		return refused.Status, refused.User
+	case errors.Is(err, identity.ErrUnknown) && errors.Is(err, syscall.EAGAIN):
+		return exitFailure, "this host has no further process for your session: see nproc in limits.conf(5); please tell the administrator"
 	case errors.Is(err, identity.ErrUnknown):
 		return exitFailure, "your account is not known on this host"
 	case errors.As(err, &problems):

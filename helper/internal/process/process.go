@@ -10,15 +10,13 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"berth/helper/internal/lifeline"
 
 	"golang.org/x/sys/unix"
 )
-
-// limits is RLIM_NLIMITS of Linux.
-const limits = 16
 
 // Caller is what the process that started this one left to it.
 type Caller struct {
@@ -35,29 +33,36 @@ func Start() (Caller, error) {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return Caller{}, fmt.Errorf("undumpable: %w", err)
 	}
-	// What the caller left open is nobody's after us.
-	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return Caller{}, fmt.Errorf("close_range: %w", err)
+	if tight() {
+		warm()
 	}
 	mask := unix.Umask(0o077)
 	unix.Umask(mask)
-	caller := Caller{Umask: uint32(mask)}
-	for i := range limits {
-		var l unix.Rlimit
-		if unix.Getrlimit(i, &l) != nil {
-			continue
-		}
-		if i == unix.RLIMIT_NOFILE {
-			l.Cur = noFile() // the runtime has raised it
-		}
-		caller.Limits = append(caller.Limits, lifeline.Limit{Resource: i, Soft: l.Cur, Hard: l.Max})
+	return Caller{Umask: uint32(mask), Limits: callersLimits()}, nil
+}
+
+// warm makes the threads that a session comes to need, while there is room for them
+// (room, start.c): the user's own processes count against her limit, too, and the
+// Go runtime dies when it gets no thread.
+func warm() {
+	const threads = 8
+	var all, done sync.WaitGroup
+	all.Add(threads)
+	for range threads {
+		done.Go(func() {
+			runtime.LockOSThread()
+			all.Done()
+			all.Wait()
+			runtime.UnlockOSThread() // back to the idle ones
+		})
 	}
-	return caller, nil
+	done.Wait()
 }
 
 // GiveWay makes this process the program at path, with the arguments and the
 // environment that it was itself started with. It returns only when it fails.
 func GiveWay(path string) error {
+	restoreLimits() // it raises them itself, and takes them to its session
 	return unix.Exec(path, append([]string{path}, os.Args[1:]...), os.Environ())
 }
 
@@ -79,8 +84,8 @@ func DieBy(sig int) {
 
 // Slim gives back the memory that only the start of a session needs. A session
 // waits for hours with what it took to start it: a TOML decoder, an HTTP client.
-// Their pages are clean and the file's; what is needed again comes back from the
-// page cache.
+// Their pages are clean and the file's, but for those that the loader relocated;
+// what is needed again comes back from the page cache.
 func Slim() {
 	debug.SetGCPercent(20) // from here on small rather than fast
 	debug.FreeOSMemory()
@@ -93,11 +98,12 @@ func Slim() {
 		return
 	}
 	defer maps.Close()
+	written, end := relro()
 	for lines := bufio.NewScanner(maps); lines.Scan(); {
 		var from, to uintptr
 		var mode string
 		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &mode); err == nil && strings.HasPrefix(mode, "r") && mode[1] == '-' &&
-			strings.HasSuffix(lines.Text(), " "+self) {
+			strings.HasSuffix(lines.Text(), " "+self) && (to <= written || from >= end) {
 			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
 		}
 	}

@@ -2,9 +2,25 @@
 #ifndef BERTH_START_H
 #define BERTH_START_H
 
+#include <stdint.h>
 #include <sys/resource.h>
 
-/* The limit of open files as the caller had it. */
-extern struct rlimit berth_nofile;
+/* The limits as the caller had them, by resource. */
+extern struct rlimit berth_limits[RLIM_NLIMITS];
+
+/* One of them may come to be felt: what is needed is better taken at once. */
+extern int berth_tight;
+
+/* Gives this process the caller's limits again, for the program that it becomes.
+ * Go does that for the number of files. */
+int berth_restore_limits(void);
+
+struct berth_range {
+	uintptr_t from, to;
+};
+
+/* The memory that looks like the program's file, and is not: what the loader wrote
+ * before it made it read-only. */
+struct berth_range berth_relro(void);
 
 #endif

@@ -14,6 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Supported fails where the kernel lacks openat2(2), before anything is begun that
+// could not be taken back without it.
+func Supported() error {
+	fd, err := unix.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC})
+	if err != nil {
+		return fmt.Errorf("openat2(2): %w", err)
+	}
+	return unix.Close(fd)
+}
+
 // mostTries is how often an open that is disturbed is tried again.
 const mostTries = 100
 
@@ -33,11 +43,6 @@ func Open(dir int, name string, flags int, mode uint32, cross bool) (int, error)
 	// user holds a lease on her file (fcntl(2), F_SETLEASE).
 	for try := 0; try < mostTries && (errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)); try++ {
 		fd, err = unix.Openat2(dir, name, &how)
-	}
-	if errors.Is(err, unix.ENOSYS) {
-		// Linux before 5.6. For a single name O_NOFOLLOW says the same, but for
-		// the file system's border.
-		fd, err = unix.Openat(dir, name, int(how.Flags), mode)
 	}
 	if err != nil {
 		return -1, &os.PathError{Op: "open", Path: name, Err: err}
@@ -66,7 +71,7 @@ func List(dir int) ([]string, error) {
 // not.
 func Rename(dir int, name, to string) (taken bool, err error) {
 	err = unix.Renameat2(dir, name, dir, to, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+	if errors.Is(err, unix.EINVAL) {
 		return renamePlainly(dir, name, to)
 	}
 	if errors.Is(err, unix.EEXIST) {

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Below the floor nothing is done halfway: the session is refused and the log says
+// in one line what is missing; the site's script never has the host's descriptors.
+func TestKernelBelowTheFloor(t *testing.T) {
+	nosys := filepath.Join(filepath.Dir(built.host), "nosys")
+	if out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", nosys, "../scripts/testdata/nosys.c").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	const floor = " (berth needs Linux 5.11 or newer)"
+	for lacks, c := range map[string]struct{ answer, log string }{
+		"":            {"open 0 close 0", ""}, // as it is: the trap works
+		"close_range": {"open 4", "could not be run: Function not implemented" + floor},
+		"pidfd_open":  {"open 4", "pidfd_open(2): Function not implemented" + floor},
+		"openat2":     {"open 14", "openat2(2): function not implemented" + floor},
+	} {
+		t.Run(lacks, func(t *testing.T) {
+			dir, path := program(t, `echo it ran >>"$(dirname "$0")/said"; ls -l /proc/self/fd >>"$(dirname "$0")/said"`)
+			s := newSite(t, "exec="+path)
+			log := s.listen()
+			login := func() string {
+				// A descriptor of the host's that is not closed on exec.
+				return s.run("exec 7</etc/shadow; set -- "+nosys+" "+lacks+" -- \"$@\"", user, "plain")
+			}
+			want(t, login(), c.answer)
+			want(t, log.lines(), c.log)
+			if lacks != "" {
+				s.nothing()
+				want(t, s.run("", user, "plain"), "open 0 close 0")
+				s.must(os.Remove(filepath.Join(dir, "said")))
+			}
+			s.whole(0o750)
+			// With the home in place the script alone needs a worker, and may fail.
+			want(t, login(), "open 0 close 0")
+			said, _ := os.ReadFile(filepath.Join(dir, "said"))
+			if ran := strings.Contains(string(said), "it ran"); ran != (lacks == "") || strings.Contains(string(said), "shadow") {
+				t.Errorf("ran: %v, and saw\n%s", ran, said)
+			}
+		})
+	}
+}
