@@ -8,8 +8,8 @@ out=$1
 mkdir -p "$(dirname "$out")"
 interp=$(readelf -l /bin/sh | sed -n 's/.*interpreter: \(.*\)\]/\1/p')
 export BERTH_EXPORTS="$here/exports.map"
-CGO_CFLAGS="$("$here/../scripts/cflags") -g0 -DBERTH_INTERP=\"$interp\" -DBERTH_PROGRAM=\"${PREFIX:-/usr}/sbin/berth\""
-export CGO_CFLAGS
+flags=$("$here/../scripts/cflags")
+export CGO_CFLAGS="$flags -g0 -DBERTH_INTERP=\"$interp\" -DBERTH_PROGRAM=\"${PREFIX:-/usr}/sbin/berth\""
 # No -buildid: it would tell the directory, by which ld.sh is called.
 (cd "$here" && CGO_ENABLED=1 go build -buildmode=c-shared -trimpath -buildvcs=false -ldflags "-s -w -buildid= -linkmode=external -extld=$here/ld.sh" -o "$here/.pam_berth.so" .)
 rm -f "$here/.pam_berth.h"
