@@ -9,10 +9,8 @@ mkdir -p "$(dirname "$out")"
 interp=$(readelf -l /bin/sh | sed -n 's/.*interpreter: \(.*\)\]/\1/p')
 export BERTH_EXPORTS="$here/exports.map"
 # The quotes are for the go command, which splits the variable into words.
-# shellcheck disable=SC2089
-CGO_CFLAGS="$("$here/../scripts/cflags") -g0 -DBERTH_INTERP=\"$interp\" -DBERTH_PROGRAM=\"${PREFIX:-/usr}/sbin/berth\""
-# shellcheck disable=SC2090
-export CGO_CFLAGS
+flags=$("$here/../scripts/cflags")
+export CGO_CFLAGS="$flags -g0 -DBERTH_INTERP=\"$interp\" -DBERTH_PROGRAM=\"${PREFIX:-/usr}/sbin/berth\""
 # No -buildid: it would tell the directory, by which ld.sh is called.
 (cd "$here" && CGO_ENABLED=1 go build -buildmode=c-shared -trimpath -buildvcs=false -ldflags "-s -w -buildid= -linkmode=external -extld=$here/ld.sh" -o "$here/.pam_berth.so" .)
 rm -f "$here/.pam_berth.h"

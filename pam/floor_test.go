@@ -30,13 +30,13 @@ func TestKernelBelowTheFloor(t *testing.T) {
 			log := s.listen()
 			login := func() string {
 				// A descriptor of the host's that is not closed on exec.
-				return s.host("exec 7</etc/shadow; set -- "+nosys+" "+lacks+" -- \"$@\"", user, "plain")
+				return s.session("exec 7</etc/shadow; set -- "+nosys+" "+lacks+" -- \"$@\"", user)
 			}
 			want(t, login(), c.answer)
 			want(t, log.lines(), c.log)
 			if lacks != "" {
 				s.nothing()
-				want(t, s.host("", user, "plain"), "open 0 close 0")
+				want(t, s.session("", user), "open 0 close 0")
 				s.must(os.Remove(filepath.Join(dir, "said")))
 			}
 			s.whole(0o750)

@@ -238,3 +238,205 @@ func TestMemoryExhausted(t *testing.T) {
 	welcome(t, l, "alice") // whose PAM session looks after what was started meanwhile
 	settled(t, l, before)
 }
+
+// watchers lists the supervisors of a user's sessions.
+func watchers(t *testing.T, l *labs.Lab, user string) (found []int) {
+	t.Helper()
+	for _, pid := range of(t, l, user) {
+		if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); strings.Contains(string(args), "berth-init\x00watch") {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+// A10: alice stops or kills her supervisors, and leaves daemons that ignore what
+// they can. All is ended within five seconds of the session, by each transport.
+func TestLifeAfterLogout(t *testing.T) {
+	const daemon = "trap '' HUP TERM; (setsid bash -c 'trap \"\" HUP TERM; exec sleep 3000' </dev/null >/dev/null 2>&1 &); echo up; exec sleep 3000"
+	for _, transport := range []string{"direct", "docker"} {
+		t.Run(transport, func(t *testing.T) {
+			l := labs.New(t, fmt.Sprintf("transport = %q\n", transport))
+			welcome(t, l, "alice", "bob")
+			before := quiet(t, l, transport)
+			bob := types(t, l, "bob")
+			for round := range rounds {
+				h := assault(t, l, daemon)
+				labs.Eventually(t, labs.Patience, func() (bool, string) {
+					return len(of(t, l, "alice")) == 3 && len(watchers(t, l, "alice")) == 1, fmt.Sprint(inContainer(l), h.out)
+				})
+				// As alice: the right to do so is hers.
+				signal := []string{"STOP", "KILL"}[round%2]
+				inside := exec.Command("docker", "exec", "--user", "31001:31001", l.Container(t), "pkill", "-"+signal, "-f", "berth-init watch")
+				if out, err := inside.CombinedOutput(); err != nil {
+					t.Fatalf("pkill: %v: %s", err, out)
+				}
+				if signal == "STOP" {
+					// The attack works: it is stopped, and the session goes on.
+					if status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", watchers(t, l, "alice")[0])); !strings.Contains(string(status), "T (stopped)") {
+						t.Fatalf("it is not stopped:\n%s", status)
+					}
+					h.leaves()
+				}
+				gone(t, l)
+				h.leaves()
+				if c, err := keeper(l).Count(); err != nil || c.Sessions != 1 {
+					t.Errorf("%d sessions are counted, bob has one: %v", c.Sessions, err)
+				}
+				if t.Failed() {
+					break
+				}
+			}
+			bob.rest(t)
+			_ = bob.cmd.Process.Kill()
+			if transport == "direct" {
+				settled(t, l, before)
+			}
+		})
+	}
+}
+
+// quiet is still, for a lab that has servers.
+func quiet(t *testing.T, l *labs.Lab, transport string) state {
+	t.Helper()
+	if transport != "direct" {
+		return state{}
+	}
+	return still(t, l)
+}
+
+// A11: what `berth status` costs and says does not depend on how many processes
+// there are, what they are called and how long their arguments are.
+func TestStatusOfManyProcesses(t *testing.T) {
+	l := labs.New(t, "")
+	welcome(t, l, "alice", "bob")
+	engine := engineMemory(t)
+	bob := types(t, l, "bob")
+	cost := func() time.Duration {
+		start := time.Now()
+		if out := l.Exec(t, "berth", "status"); !strings.Contains(out, "sessions    ") {
+			t.Errorf("status: %s", out)
+		}
+		return time.Since(start)
+	}
+	without := cost()
+	// 1,200 processes with 124 KiB of arguments each, called like supervisors.
+	h := assault(t, l, `x=$(head -c 126976 /dev/zero | tr '\0' x); trap '' HUP TERM
+		for i in {1..1200}; do bash -c 'exec -a "/usr/libexec/berth/berth-init watch 7 0 9 6" tail -f /dev/null "$0"' "$x" 2>/dev/null & done; echo up; read x`)
+	labs.Eventually(t, 2*labs.Patience, func() (bool, string) {
+		n := len(of(t, l, "alice"))
+		return n > 1200, fmt.Sprintf("%d processes: %s", n, h.out)
+	})
+	with := cost()
+	t.Logf("berth status: %v, with 1,200 large processes %v", without.Round(time.Millisecond), with.Round(time.Millisecond))
+	if with > 5*time.Second {
+		t.Errorf("berth status took %v, without them %v", with, without)
+	}
+	out := l.Exec(t, "berth", "status")
+	if !strings.Contains(out, "sessions    2\n") {
+		t.Errorf("alice and bob have one session each:\n%s", out)
+	}
+	if grown := engineMemory(t) - engine; grown > 200<<10 {
+		t.Errorf("dockerd has grown by %d KiB", grown)
+	}
+	sessions, err := keeper(l).List()
+	if err != nil || len(sessions) != 2 {
+		t.Errorf("%+v, %v", sessions, err)
+	}
+	// Root ends alice's by its number.
+	for _, s := range sessions {
+		if s.UID == 31001 {
+			if err := keeper(l).End(s.PID); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	_ = h.cmd.Wait()
+	gone(t, l)
+	if err := keeper(l).End(1); err == nil {
+		t.Error("a session that there is not was ended")
+	}
+	bob.rest(t)
+}
+
+// engineMemory is dockerd's, in KiB.
+func engineMemory(t *testing.T) int {
+	t.Helper()
+	out, err := exec.Command("pgrep", "-o", "-x", "dockerd").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(out)))
+	return resident(t, pid)
+}
+
+// C6: after ten `berth up` in a row there is no zombie, descriptor or orphan more,
+// and nobody inside notices.
+func TestUpTenTimes(t *testing.T) {
+	l := labs.New(t, "")
+	welcome(t, l, "alice", "bob")
+	before := still(t, l)
+	bob := types(t, l, "bob")
+	for range 10 {
+		if out := l.Exec(t, "berth", "up"); !strings.Contains(out, " runs\n") {
+			t.Errorf("berth up: %s", out)
+		}
+	}
+	bob.rest(t)
+	_ = bob.cmd.Process.Kill()
+	settled(t, l, before)
+	for pid, args := range inContainer(l) {
+		if status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); strings.Contains(string(status), "Z (zombie)") {
+			t.Errorf("a zombie: %d %s", pid, args)
+		}
+	}
+}
+
+// What only its owner can remove is gone after the owner's last session, and other
+// people's things are not.
+func TestWhatOutlivesASession(t *testing.T) {
+	l := labs.New(t, "")
+	if err := plant(l); err != nil {
+		t.Fatal(err)
+	}
+	welcome(t, l, "alice", "bob")
+	const leave = `cd /tmp; mkdir -m 0777 $USER; echo x >$USER/file; mkdir -p deep-$USER/1/2/3/4/5/6/7/8; echo x >deep-$USER/1/2/3/4/5/6/7/8/file; chmod -R a-rwx deep-$USER/1/2
+		ln -s /home/bob link-$USER; mkfifo fifo-$USER; echo x >/dev/shm/$USER; echo x >/var/tmp/$USER; echo x 2>/dev/null >bob/from-$USER; BERTH_PROBE=ipc /home/probe`
+	look := func() string {
+		out, err := exec.Command("docker", "exec", l.Container(t), "sh", "-c",
+			"ls -lnAR /tmp /var/tmp /dev/shm /dev/mqueue | grep -E ' 3100[12] '; for k in shm sem msg; do tail -n +2 /proc/sysvipc/$k | grep -oE ' 3100[12] ' | head -n 1; done").CombinedOutput()
+		if err != nil && len(out) > 0 {
+			t.Logf("look: %v", err)
+		}
+		return string(out)
+	}
+	bob := types(t, l, "bob")
+	run := func(user string) {
+		if r := labs.Finish(l.SSH(user, leave)); r.Out != "made <nil> errno 0 errno 0 errno 0\n" {
+			t.Errorf("%s: %+v", user, r)
+		}
+	}
+	run("bob")
+	// The attack works: what is not swept stays.
+	if left := look(); strings.Count(left, " 31002 ") < 9 {
+		t.Errorf("bob has a session open and left:\n%s", left)
+	}
+	first := labs.Finish(l.SSH("alice", "sleep 0; echo in"))
+	if first.Out != "in\n" {
+		t.Errorf("%+v", first)
+	}
+	run("alice")
+	labs.Eventually(t, 10*time.Second, func() (bool, string) {
+		left := look()
+		return !strings.Contains(left, "31001"), left
+	})
+	if left := look(); strings.Count(left, " 31002 ") < 9 {
+		t.Errorf("of bob's, who has a session open, is left:\n%s", left)
+	}
+	bob.rest(t)
+	_ = bob.cmd.Process.Kill()
+	labs.Eventually(t, 10*time.Second, func() (bool, string) { left := look(); return left == "", left })
+	if out := l.Exec(t, "ls", "-A", "/home/bob"); !strings.Contains(out, ".ssh") {
+		t.Errorf("bob's home was followed into: %s", out)
+	}
+}

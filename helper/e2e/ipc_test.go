@@ -35,7 +35,7 @@ func init() {
 		_, err := unix.SysvShmGet(unix.IPC_PRIVATE, 4096, unix.IPC_CREAT|0o600)
 		_, _, sem := unix.Syscall(unix.SYS_SEMGET, unix.IPC_PRIVATE, 1, unix.IPC_CREAT|0o600)
 		_, _, msg := unix.Syscall(unix.SYS_MSGGET, unix.IPC_PRIVATE, unix.IPC_CREAT|0o600, 0)
-		name, _ := unix.BytePtrFromString("left")
+		name, _ := unix.BytePtrFromString(fmt.Sprint("left", unix.Getuid()))
 		mq, _, queue := unix.Syscall6(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(name)), unix.O_CREAT|unix.O_RDWR, 0o600, 0, 0, 0)
 		unix.Close(int(mq))
 		return fmt.Sprint("made ", err, sem, msg, queue)
