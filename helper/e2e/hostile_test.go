@@ -308,7 +308,7 @@ func quiet(t *testing.T, l *labs.Lab, transport string) state {
 // A11: what `berth status` costs and says does not depend on how many processes
 // there are, what they are called and how long their arguments are.
 func TestStatusOfManyProcesses(t *testing.T) {
-	l := labs.New(t, "")
+	l := labs.New(t, "[container]\nuser_processes = 4000\n")
 	welcome(t, l, "alice", "bob")
 	engine := engineMemory(t)
 	bob := types(t, l, "bob")
@@ -322,7 +322,7 @@ func TestStatusOfManyProcesses(t *testing.T) {
 	without := cost()
 	// 1,200 processes with 124 KiB of arguments each, called like supervisors.
 	h := assault(t, l, `x=$(head -c 126976 /dev/zero | tr '\0' x); trap '' HUP TERM
-		for i in {1..1200}; do bash -c 'exec -a "/usr/libexec/berth/berth-init watch 7 0 9 6" tail -f /dev/null "$0"' "$x" 2>/dev/null & done; echo up; read x`)
+		for i in {1..1200}; do bash -c 'exec -a "/usr/libexec/berth/berth-init watch 7 0 9 6" tail -f /dev/null "$0"' "$x" >/dev/null 2>&1 & done; echo up; read x`)
 	labs.Eventually(t, 2*labs.Patience, func() (bool, string) {
 		n := len(of(t, l, "alice"))
 		return n > 1200, fmt.Sprintf("%d processes: %s", n, h.out)
