@@ -65,10 +65,10 @@ proc must {pattern} {
 spawn -noecho ssh -F $env(CONFIG) -o PubkeyAuthentication=no alice
 must {assword:}
 send "berth\r"
-must {[$] $}
+must {[$] }
 send "whoami; tty; stty size; echo \$0; cat /proc/self/attr/current\r"
 must {alice\r\n/dev/pts/[0-9]+\r\n37 101\r\n-bash\r\ndocker-default \(enforce\)\r\n}
-must {[$] $}
+must {[$] }
 send "exit 7\r"
 expect eof
 exit [lindex [wait] 3]
