@@ -75,7 +75,7 @@ func serve(r rules.Rules, failed chan<- error) error {
 	var one [1]byte
 	start := os.NewFile(startFD, "start")
 	if _, err := io.ReadFull(start, one[:]); err != nil {
-		return fmt.Errorf("stood by: %w", err)
+		return nil // it is not needed any more
 	}
 	start.Close()
 	p, err := newPool(spawnerFD)
@@ -166,7 +166,9 @@ type refusal struct{ user, cause string }
 
 func (s *server) refuse(line *lifeline.Conn, peer lifeline.Peer, r refusal) {
 	s.mu.Lock()
-	s.log.logf(time.Now(), peer.UID, "refused uid %d, gid %d: %s", peer.UID, peer.GID, r.cause)
+	if peer.UID != 0 { // root of the host is `berth`, which asks whether anybody answers
+		s.log.logf(time.Now(), peer.UID, "refused uid %d, gid %d: %s", peer.UID, peer.GID, r.cause)
+	}
 	s.mu.Unlock()
 	// The socket is new and its buffer empty: this does not wait.
 	if line.SetDeadline(time.Now().Add(time.Second)) == nil {
