@@ -33,6 +33,7 @@ var steps = []struct {
 	{"ServiceManager", serviceManager},
 	{"Admin", admin},
 	{"Reboot", reboot},
+	{"Memory", memory},
 }
 
 // TestHosts takes each release's host through all steps, both hosts at once.

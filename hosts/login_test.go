@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"berth/sshd/labs"
 )
@@ -110,26 +109,10 @@ func serviceManager(t *testing.T, h *Host) {
 			printf "[Service]\nType=oneshot\nExecStart=/usr/bin/touch %s/ran\n" ~ >unit.service && ln -s ../unit.service default.target.wants/'`)
 	}
 	during := func(user string) string {
-		cmd := h.Client("ssh", user, "echo in; read -r line")
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
+		if in := converse(t, h, user)("echo in"); in != "in" {
+			t.Fatalf("%s's session: %q", user, in)
 		}
-		stdout, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		stop := time.AfterFunc(Patience, func() { _ = cmd.Process.Kill() })
-		defer stop.Stop()
-		if _, err := stdout.Read(make([]byte, 3)); err != nil {
-			t.Fatalf("%s's session does not open: %v", user, err)
-		}
-		state := h.Try("systemctl is-active user@$(id -u " + user + ").service; systemctl --quiet is-active user-$(id -u " + user + ").slice && echo slice; true").Out
-		_ = stdin.Close()
-		_ = cmd.Wait()
+		state := h.Try("systemctl is-active user@$(id -u " + user + ").service || true; systemctl --quiet is-active user-$(id -u " + user + ").slice && echo slice; true").Out
 		return strings.Join(strings.Fields(state), " ")
 	}
 	if state := during("alice"); state != "inactive" {

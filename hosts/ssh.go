@@ -17,7 +17,7 @@ import (
 
 // Users have a key each on this machine. Their accounts on the host are a test's
 // to make.
-var Users = []string{"alice", "bob", "admin"}
+var Users = []string{"alice", "bob", "carol", "admin"}
 
 // configure writes what the ssh client needs to know of the host.
 func (h *Host) configure(port string) error {
