@@ -289,3 +289,23 @@ func TestCheckBeforeTheFirstMember(t *testing.T) {
 		t.Errorf("without the drop-in: %+v", r)
 	}
 }
+
+// C5: a confined user who could be root by the engine is named to the administrator,
+// and let in by nobody.
+func TestConfinedMemberOfTheEnginesGroup(t *testing.T) {
+	l := labs.New(t, "")
+	if r := l.Try("berth", "up"); strings.Contains(r.Err, "group of the engine's socket") {
+		t.Errorf("nobody is in it: %+v", r)
+	}
+	l.Exec(t, "sh", "-c", "usermod -aG \"$(stat -L -c %G /run/docker.sock)\" alice")
+	r := l.Try("berth", "up")
+	if r.Status != 0 || !strings.Contains(r.Err, "alice is confined, and in the group of the engine's socket") || strings.Contains(r.Err, "bob is") {
+		t.Errorf("berth up: %+v", r)
+	}
+	if r := labs.Finish(l.SSH("alice", "id")); r.Status != 255 || !strings.Contains(r.Err, "engine's group") {
+		t.Errorf("alice: %+v", r)
+	}
+	if r := labs.Finish(l.SSH("bob", "id -un")); r.Out != "bob\n" {
+		t.Errorf("bob: %+v", r)
+	}
+}

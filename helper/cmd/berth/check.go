@@ -5,12 +5,16 @@ package main
 import (
 	"context"
 	"errors"
+	"os/user"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"berth/helper/internal/sshdcheck"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // errOpen is a host that does not confine those whom it should, or confines
@@ -64,6 +68,26 @@ func checkHost(ctx context.Context, cmd *cobra.Command, stack bool) (sshdcheck.R
 		return report, errOpen
 	}
 	return report, nil
+}
+
+// tooStrong names the confined users who are in the group of the engine's socket:
+// that is as good as root, so every login of theirs is refused.
+func tooStrong(cmd *cobra.Command, socket string, confined []string) {
+	var st unix.Stat_t
+	if unix.Stat(socket, &st) != nil {
+		return // without an engine there is more to say, and it has been said
+	}
+	group := strconv.FormatUint(uint64(st.Gid), 10)
+	for _, name := range confined {
+		account, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		if groups, err := account.GroupIds(); err == nil && slices.Contains(groups, group) {
+			cmd.PrintErrf("berth: %s is confined, and in the group of the engine's socket (gid %s), which is as good as root: their logins are refused; "+
+				"take them out of one of the two groups\n", name, group)
+		}
+	}
 }
 
 func named(users []string) string {

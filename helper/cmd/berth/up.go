@@ -36,7 +36,8 @@ func upCommand(config *string, with runner) *cobra.Command {
 			return err
 		}
 		err = up(ctx, cmd, p, e, recreate)
-		_, open := checkHost(ctx, cmd, false)
+		report, open := checkHost(ctx, cmd, false)
+		tooStrong(cmd, p.Engine.Socket, report.Confined)
 		return errors.Join(err, open)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
