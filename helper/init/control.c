@@ -8,7 +8,7 @@
 //	list FROM    a line "PID UID SECONDS-SINCE-1970 direct|exec" for each session, from
 //	             the slot FROM on; at last "more FROM", or "end"
 //	end PID      ends the session of the supervisor PID
-//	renew        has the program, and the rules, of now take over; sessions go on
+//	renew        has the installed programs and the rules of now take over; sessions go on
 //
 // The answer to end and renew is "ok", or why not.
 
@@ -106,7 +106,7 @@ static void renew(int fd)
 {
 	pending = fd;
 	resume_exec();
-	/* Here it goes on only if the new program could not be run. */
+	/* We get here only if the new program could not be run. */
 	int failure = errno;
 	const char *problem = keeper_renew();
 	control_answer(fd, problem ? problem : strerror(failure));
@@ -130,12 +130,12 @@ void control_message(size_t i)
 	}
 	if (!strchr(text, '\n'))
 		return;
-	/* Taken: what is left unread would reset the connection. */
+	/* Read it: closing a connection with unread bytes would lose the answer. */
 	if (recv(r->fd, text, (size_t)n, MSG_DONTWAIT) != n) {
 		finish(r);
 		return;
 	}
-	int fd = dup(r->fd); /* out of epoll's sight, and ours to close */
+	int fd = dup(r->fd); /* epoll does not watch this one; what answers closes it */
 	finish(r);
 	if (fd < 0)
 		return;

@@ -12,8 +12,8 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-/* Where things are in the container (helper/internal/place says the same;
- * TestPlaces compares). */
+/* Where things are in the container. helper/internal/place has the same paths: change
+ * both. */
 #define GUEST "/usr/libexec/berth/berth-enter"
 #define SELF "/usr/libexec/berth/berth-init"
 #define PRIVATE "/run/berth/private"
@@ -99,8 +99,9 @@ void orphans_open(void);
  * Returns how many there were, or -1 if that could not be found out. */
 int orphans_end(void);
 
-/* Calls f with the name of each directory in /proc that is a process's; -1 if they
- * cannot be listed. process_file reads a file in it, and ends it with a 0. */
+/* Calls f with the name of each process's directory in /proc; returns -1 if they
+ * cannot be listed. process_file reads a file in such a directory; a 0 byte follows
+ * what it read. */
 int processes_each(void (*f)(const char *name));
 ssize_t process_file(const char *name, const char *file, char *buf, size_t size);
 
@@ -113,7 +114,7 @@ void sweep_open(void);
 void sweep_user(uid_t uid, gid_t gid);
 int sweep_runs(uid_t uid);
 void sweep_hurry(uid_t uid);
-/* Says of each user how many KiB their files in the tmpfs of all have, about. */
+/* Calls add with about how many KiB a user's files at the top of each shared tmpfs take. */
 void sweep_weigh(void (*add)(uid_t uid, unsigned long long kib));
 void sweep_reaped(pid_t pid, int status);
 void sweeps_tick(long now, long *next);

@@ -7,11 +7,12 @@
 //	├─ berth-enter server       asks the kernel who calls; may die at any time
 //	├─ berth-enter server       stands by, and serves when the first has died
 //	└─ berth-enter spawner      starts supervisors
-//	    └─ berth-enter session  waits, then is the user; berth-init watch once her program runs
+//	    └─ berth-enter session  waits for a session, becomes the user, and then, when the
+//	                            program runs, becomes berth-init watch
 //
-// It has one thread, a fixed amount of memory, and all the files that open
-// sessions need: neither a lack of processes nor of memory can end it, and
-// execve(2) replaces it by a newer one without needing either.
+// It has one thread, tables of a fixed size, and every file that open sessions need
+// is open: it goes on when the container is out of processes or descriptors, and
+// execve(2) replaces it by a newer one without a new process or thread.
 
 #define _GNU_SOURCE
 #include "init.h"
@@ -55,7 +56,7 @@ void unwatch(int fd)
 	epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL);
 }
 
-/* Makes a socket at path, where it is when it can be connected to, not before. */
+/* Makes a socket that listens at path. It appears there once it listens, not before. */
 int listen_at(const char *path, int type, mode_t mode)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -75,8 +76,8 @@ int listen_at(const char *path, int type, mode_t mode)
 	return fd;
 }
 
-/* Closes a connection whose other end is not root of the host, or not root of the
- * container: a process of the host has no number in this pid namespace. */
+/* Closes a connection unless its other end is root: of the host if from_host is set,
+ * else of the container. A process of the host has no pid in this pid namespace. */
 void accepted_root_only(int *fd, int from_host, pid_t *pid)
 {
 	struct ucred peer;
@@ -93,8 +94,8 @@ void accepted_root_only(int *fd, int from_host, pid_t *pid)
 		*pid = peer.pid;
 }
 
-/* Starts berth-enter with one argument; given[] become its descriptors 3 and on,
- * and none other is open but /dev/null and stderr. Returns its pid, or -1. */
+/* Starts berth-enter with one argument. Its descriptors are /dev/null as 0 and 1, our
+ * stderr, and given[] from 3 on; no other is open. Returns its pid, or -1. */
 static pid_t start(const char *role, const int *given, int n)
 {
 	pid_t pid = fork();
@@ -104,7 +105,7 @@ static pid_t start(const char *role, const int *given, int n)
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), moved[4];
 
 	sigemptyset(&none);
-	/* Out of the way of 3 and on first, so that none is overwritten. */
+	/* First to 16 and above, so that dup2 overwrites none that is still needed. */
 	for (int i = 0; i < n; i++)
 		moved[i] = fcntl(given[i], F_DUPFD_CLOEXEC, 16);
 	for (int i = 0; i < n; i++)
@@ -122,8 +123,8 @@ static pid_t start(const char *role, const int *given, int n)
 	_exit(127);
 }
 
-/* Root of the host has to look after this container again: it gave the last
- * processes their place when memory is short, and the terminals their bound. */
+/* Leaves the mark that `berth settle` is due: what root of the host set for the last
+ * processes (oom_score_adj, the bound of the terminals) is not set for these. */
 static void unsettled(void)
 {
 	int fd = open(UNSETTLED, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -137,8 +138,7 @@ static int start_spawner(void)
 {
 	int ends[2];
 
-	/* The servers share an end, one after the other. A message is whole or not
-	 * there, whichever of them reads it. */
+	/* Both servers have the other end. A message is read whole, by one of them. */
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
 		return -1;
 	pid_t pid = start("spawner", &ends[1], 1);
@@ -186,7 +186,7 @@ static void lacks(const char *what)
 	keeper.restart = now_ms() + RESTART_MS;
 }
 
-/* Starts what does not run. A lack of processes or memory passes, one day. */
+/* Starts what should run and does not. If there is no room now, it is tried again. */
 static void restore(void)
 {
 	keeper.restart = 0;
@@ -214,7 +214,7 @@ static void forget(struct server *s)
 	*s = (struct server){ .start = -1 };
 }
 
-/* A program that is gone by itself at once is not started in a circle. */
+/* A program that ends as soon as it is started is started again after a pause. */
 static void died(pid_t pid, int status)
 {
 	struct server *s = pid == keeper.active.pid ? &keeper.active : &keeper.standby;
@@ -246,7 +246,7 @@ static void reap(void)
 		} else if (pid == keeper.spawner) {
 			keeper.spawner = 0;
 			logf_uid(0, "what starts supervisors ended; the sessions go on");
-			/* The servers have its other end: they are new with it. */
+			/* The servers ask by a socket that led to it: they are replaced, too. */
 			keeper_renew();
 		} else {
 			sweep_reaped(pid, status);
@@ -262,7 +262,7 @@ const char *keeper_renew(void)
 
 	if (!keeper.serving)
 		return NULL;
-	/* First the new ones: without room for them, all stays as it is. */
+	/* The new ones first: where there is no room for them, the old ones go on. */
 	keeper.spawner_fd = -1;
 	if (start_spawner() != 0 || start_server(&next[0]) != 0 || start_server(&next[1]) != 0) {
 		int failure = errno;
@@ -367,12 +367,12 @@ static int fresh(const char *mode)
 	keeper.serving = !strcmp(mode, "serve");
 	if (!keeper.serving && strcmp(mode, "idle") != 0)
 		return 0;
-	/* The way to all that is root's alone. */
+	/* Root alone may pass: below it are the sockets. */
 	if (chmod(PRIVATE, 0700) != 0) {
 		logf_uid(UID_NONE, "%s: %s", PRIVATE, strerror(errno));
 		exit(1);
 	}
-	unlink(SOCKET); /* of another life, or another transport */
+	unlink(SOCKET); /* left from before this start, maybe by another transport */
 	keeper.control = listen_at(CONTROL, SOCK_STREAM, 0600);
 	keeper.registers = listen_at(REGISTER, SOCK_SEQPACKET, 0600);
 	if (keeper.serving)

@@ -2,8 +2,8 @@
 //
 // Process: berth-init. As: container root.
 //
-// What `docker logs` shows. Nobody waits for its reader, who may be stopped; and
-// no user may fill it: each has a burst of lines, then one in a while.
+// What `docker logs` shows. Nobody waits for its reader, which may be stopped. And no
+// user can fill it: each has a burst of lines, then one in a while.
 
 #define _GNU_SOURCE
 #include "init.h"

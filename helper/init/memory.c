@@ -2,11 +2,11 @@
 //
 // Process: berth-init. As: container root with the capability KILL.
 //
-// The kernel ends single processes when memory is short, the largest first. That is
-// right for one that is large. Many small ones, shared memory and files in memory
-// cost others their sessions before they cost anything to whoever took them. So
-// before it comes to that, and only if the kernel would choose wrongly, the sessions
-// of the user who has taken most are ended, and what they leave is swept.
+// When memory is short the kernel ends single processes, the largest first. That is
+// right when one process has taken it. But when a user has taken it with many small
+// ones, with shared memory or with files in a tmpfs, others lose their sessions first.
+// So before the memory is full, and only if the kernel would choose wrongly, all
+// sessions of the user who has taken most are ended, and what they leave is removed.
 
 #define _GNU_SOURCE
 #include "init.h"
@@ -21,18 +21,19 @@
 #include <sys/shm.h>
 #include <unistd.h>
 
-/* Where it acts, in percent of the limit: killed processes need time to go. */
+/* From here on it acts, in percent of the limit. Killed processes need time to go. */
 #define FULL 80
-/* It looks again before more can have been taken: so many MiB in a millisecond. */
+/* The fastest that memory is taken, in MiB per millisecond: by it we know when to
+ * look again. */
 #define FASTEST 1.5
 
-/* Who has less than one part in this many is not ended. */
+/* A user who has less than the limit divided by this is left alone. */
 #define LEAST_SHARE 10
 /* After an act: memory comes back as processes end. */
 #define PAUSE_MS 250
 
 /* What a process costs the kernel, in KiB, beside what its status says: stacks,
- * descriptors, accounts (measured: 3,000 sleeps). */
+ * descriptors, accounting (measured with 3,000 sleeps). */
 #define PROCESS_KIB 48
 
 static int usage = -1, statistics = -1;
@@ -167,8 +168,8 @@ static void act(unsigned percent)
 	for (size_t i = 0; i < n_takers; i++)
 		if (takers[i].uid != 0 && session_count(takers[i].uid) > 0 && (!most || takers[i].kib > most->kib))
 			most = &takers[i];
-	/* Nobody's that can be seen, such as memory behind descriptors: to end others for
-	 * it would be worse than what the kernel does. */
+	/* It may be memory that nobody can be seen to have, such as a memfd's: to end
+	 * the wrong user's sessions for it would be worse than what the kernel does. */
 	if (most && most->kib >= limit / 1024 / LEAST_SHARE && largest.uid != most->uid) {
 		sessions_killed(most->uid);
 		end_all_of(most->uid);

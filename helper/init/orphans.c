@@ -2,9 +2,9 @@
 //
 // Process: berth-init. As: container root with the capability KILL.
 //
-// A process whose parents have died becomes ours: the kernel sees to that. When a
-// supervisor dies before its session is cleared, its processes are found here by
-// that, and ended with all below them.
+// The kernel makes a process our child when its parent dies. So what a supervisor
+// left that died before its session was cleared is found among our children, and
+// ended with all below it.
 
 #define _GNU_SOURCE
 #include "init.h"
@@ -100,7 +100,7 @@ int processes_each(void (*f)(const char *name))
 	return n < 0 ? -1 : 0;
 }
 
-/* Is this child of ours left from a session? Root's own are berth's. */
+/* Is this child of ours left from a session? What runs as root is berth's own. */
 static int orphan(const struct process *p)
 {
 	char name[16], text[2048];
@@ -115,7 +115,7 @@ static int orphan(const struct process *p)
 	return line && sscanf(line, "\nUid: %u", &uid) == 1 && uid != 0;
 }
 
-/* Says of p, and of all between it and what is known, whether it is to end. */
+/* Decides whether p is to end, and with it all between p and what is decided. */
 static void decide(struct process *p)
 {
 	struct process *top = p;
@@ -132,8 +132,8 @@ static void decide(struct process *p)
 			break;
 		}
 		struct process *up = find(top->parent);
-		/* A parent that has ended meanwhile, or a circle of numbers that came
-		 * again while we looked: the next look will tell. */
+		/* The parent has ended meanwhile, or pids that were reused while we
+		 * looked form a circle: the next look will tell. */
 		if (!up || steps++ > MOST_PROCESSES) {
 			verdict = -1;
 			break;
@@ -167,8 +167,8 @@ int orphans_end(void)
 		signal_all(SIGSTOP);
 		signal_all(SIGKILL);
 	}
-	/* The smaller this process is, the later the kernel thinks of it when memory is
-	 * short, where root could not tell it not to. */
+	/* The smaller this process is, the later the kernel chooses it when memory is
+	 * short. That matters where root could not lower its oom_score_adj. */
 	madvise(all, sizeof all, MADV_DONTNEED);
 	return found;
 }

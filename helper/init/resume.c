@@ -2,9 +2,9 @@
 //
 // Process: berth-init. As: container root.
 //
-// The keeper becomes the program that is installed now. What it knows goes along
-// in the arguments, what it holds stays open; no process, thread or memory is
-// needed that it does not have. The form is fixed: another version reads it.
+// The keeper becomes the program that is installed now. What it knows goes along in
+// the arguments, and its descriptors stay open; it needs no new process or thread.
+// The form of the arguments is fixed, because another version reads them.
 //
 //	berth-init resume SERVING LISTENER CONTROL REGISTERS SOFT-NOFILE PENDING
 //	    "server PID START" "standby PID START" "spawner PID FD" "session ..."... "sweep UID GID"...

@@ -2,10 +2,11 @@
 //
 // Process: berth-init. As: container root.
 //
-// The sessions, whichever way they came. A supervisor connects while it is still
-// root, says for whom it is about to work, and hands over a copy of the session's
-// lifeline. The connection is open for as long as it lives; the copy tells when
-// the other end of the session goes away, should the supervisor be stopped.
+// The sessions, by whichever transport. A supervisor connects while it is still
+// root, says which user it is about to become, and hands over a copy of the session's
+// lifeline. The connection is open for as long as the supervisor lives. The copy
+// tells us that the other end has gone, even when the supervisor is stopped and does
+// not notice.
 
 #define _GNU_SOURCE
 #include "init.h"
@@ -23,7 +24,7 @@
 /* How long a supervisor may take to clear its session when the other end is
  * gone. It asks, then tells, then kills within 2 s (package guest). */
 #define PATIENCE_MS 3500
-/* How long one that was killed is looked for. */
+/* How long we wait for what a killed supervisor left to become ours. */
 #define DYING_MS 10000
 #define LOOK_MS 20
 
@@ -177,7 +178,7 @@ static void registers(struct session *s, const char *text, int lifeline)
 		open_session(s);
 }
 
-/* Some processes are ours now, or will be. */
+/* A supervisor has died: its processes are our children now, or soon will be. */
 void sessions_expect_orphans(void)
 {
 	look_for_orphans = now_ms();
@@ -212,8 +213,8 @@ void session_message(size_t i)
 		drop(s);
 		return;
 	}
-	/* It was killed. What it has left becomes ours when the kernel is done with
-	 * it, which is soon; meanwhile the other end shall know. */
+	/* It was killed. What it left becomes ours when the kernel is done with it,
+	 * which is soon. Closing the lifeline tells the other end now. */
 	logf_uid(s->uid, "the supervisor %d of uid %lu was killed; its session is ended", (int)s->pid, (unsigned long)s->uid);
 	close_fd(&s->connection);
 	close_fd(&s->lifeline);
@@ -228,7 +229,7 @@ void session_hangup(size_t i)
 	struct session *s = &sessions[i];
 	struct pollfd p = { .fd = s->lifeline, .events = POLLRDHUP };
 
-	/* Told of the same moment as a death, it may mean the slot's last session. */
+	/* The event may be of the session that this slot held before: ask again. */
 	if (s->lifeline < 0 || poll(&p, 1, 0) <= 0)
 		return;
 	close_fd(&s->lifeline);
@@ -281,9 +282,10 @@ static void sooner(long *next, long when)
 		*next = when;
 }
 
-/* Ends what dead supervisors left, until a look finds nothing and they had gone
- * before it: only then has the kernel given us all of their processes. What does
- * not die at once (it hangs in the kernel) is looked for less and less often. */
+/* Ends what dead supervisors left, again and again until a look finds nothing. That
+ * look counts only if the supervisors had gone before it: until then the kernel may
+ * not have given us all of their processes. What does not die (it hangs in the
+ * kernel) is looked for less and less often. */
 static void end_orphans(long now)
 {
 	static int looks;
@@ -311,8 +313,8 @@ void sessions_tick(long now, long *next)
 		if (s->state != ENDING)
 			continue;
 		if (s->deadline <= now) {
-			/* Stopped, or traced, or it finds no end. Its connection is open,
-			 * so the number is its own. */
+			/* It is stopped, or traced, or hangs. Its connection is open, so
+			 * the pid is still its own. */
 			logf_uid(s->uid, "the supervisor %d of uid %lu does not end its session and is killed", (int)s->pid, (unsigned long)s->uid);
 			kill(s->pid, SIGKILL);
 			s->deadline = now + PATIENCE_MS;

@@ -3,10 +3,10 @@
 // Process: berth-init; then a child of it. As: container root; the child becomes
 // the user before it looks at anything of theirs.
 //
-// What outlives a user's last session in memory that all share, and that only its
-// owner can remove: System V ipc objects, POSIX queues, shared memory, files in
-// the tmpfs that everybody may write. No process of the user's is left by then
-// that could get in the way. While this goes on, a new session of theirs waits.
+// Removes what outlives a user's last session in memory that all share: System V ipc
+// objects, POSIX queues, files in every tmpfs that all may write. Only its owner can
+// remove these, so the child becomes the user. By then no process of the user's is
+// left that could get in the way. A new session of theirs waits until it is done.
 
 #define _GNU_SOURCE
 #include "init.h"
@@ -29,15 +29,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How long it may take, and how long when the user waits for it. */
+/* How long it may take, and how long once the user waits for a new session. */
 #define PATIENCE_MS 30000
 #define HURRY_MS 2000
 #define AGAIN_MS 500
 #define MOST_TRIES 20
 /* How deep it looks for the user's files in directories of others. */
 #define DEEP 16
-/* Of a directory with more entries than this none is looked at before the child is
- * started, who has time. */
+/* In a directory with more entries than this we do not look for the user's files
+ * ourselves. The child does, which has time. */
 #define MOST_ENTRIES 2048
 
 static struct sweep {
@@ -48,7 +48,7 @@ static struct sweep {
 	int tries;
 } sweeps[256];
 
-static int places[16]; /* the tmpfs that everybody may write */
+static int places[16]; /* every tmpfs that all may write */
 static size_t n_places;
 
 void sweep_open(void)
@@ -97,8 +97,8 @@ static int anything(uid_t uid)
 	return 0;
 }
 
-/* Looked at is the top of each place alone: a walk through all would take long just
- * when there is no time, and the places have a bound of their own. */
+/* Only the top of each place is looked at. A walk through all would take long just
+ * when there is no time, and each place has a bound of its own. */
 void sweep_weigh(void (*add)(uid_t uid, unsigned long long kib))
 {
 	struct stat st;
@@ -210,8 +210,9 @@ static int remove_below(int top, int fd, uid_t uid, int deep)
 
 __attribute__((noreturn)) static void sweep(uid_t uid, gid_t gid)
 {
-	/* Of the keeper's files it keeps these alone: a copy of a session's lifeline
-	 * would hold that open. They stand in ascending order. */
+	/* It keeps these descriptors of the keeper's and no other: a copy of a session's
+	 * lifeline would hold that open. They are in ascending order, so dup2 overwrites
+	 * none that is still needed. */
 	for (size_t i = 0; i < n_places; i++)
 		places[i] = dup2(places[i], (int)(3 + i));
 	if (close_range((unsigned)(3 + n_places), ~0U, 0) != 0)
@@ -232,7 +233,7 @@ static void begin(struct sweep *s)
 	pid_t pid = fork();
 	if (pid == 0)
 		sweep(s->uid, s->gid);
-	/* A lack of processes passes. */
+	/* If there is no room for a process now, it is tried again. */
 	s->pid = pid > 0 ? pid : 0;
 	s->deadline = now_ms() + (pid > 0 ? PATIENCE_MS : AGAIN_MS);
 }
@@ -258,7 +259,7 @@ int sweep_runs(uid_t uid)
 	return 0;
 }
 
-/* The user is back: what is not removed soon stays until the next time. */
+/* The user waits for a new session: what is not removed soon stays until that is over. */
 void sweep_hurry(uid_t uid)
 {
 	long soon = now_ms() + HURRY_MS;
@@ -273,7 +274,7 @@ void sweep_reaped(pid_t pid, int status)
 		struct sweep *s = &sweeps[i];
 		if (!s->deadline || s->pid != pid)
 			continue;
-		/* Ended by the kernel, maybe, for a lack of memory that it was to mend. */
+		/* Killed, maybe by the kernel for lack of the memory that it was to free. */
 		if (WIFSIGNALED(status) && s->tries++ < MOST_TRIES) {
 			s->pid = 0;
 			s->deadline = now_ms() + AGAIN_MS;
@@ -294,7 +295,7 @@ void sweeps_tick(long now, long *next)
 			kill(s->pid, SIGKILL);
 			s->deadline = now + AGAIN_MS;
 		} else if (s->deadline <= now && session_count(s->uid) > 0) {
-			s->deadline = 0; /* their next last session will do */
+			s->deadline = 0; /* the end of their last session begins it anew */
 			continue;
 		} else if (s->deadline <= now) {
 			begin(s);
@@ -304,7 +305,7 @@ void sweeps_tick(long now, long *next)
 	}
 }
 
-/* Before another program takes over: it starts them again. */
+/* Before another program takes over, which starts them again. */
 int sweep_stop(size_t i, uid_t *uid, gid_t *gid)
 {
 	if (i >= LENGTH(sweeps))

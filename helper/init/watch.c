@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Process: what berth-enter session becomes when the user's program runs. As: the
-// user; nobody but root may read this file, so the kernel keeps the process from
-// the user's other ones (execve(2), ptrace(2)).
+// user. Nobody but root may read the file of this program, so the kernel lets no other
+// process of the user's into this one (execve(2), ptrace(2)).
 //
 //	berth-init watch PID LINGER LIFELINE KEEPER    the last two are descriptors
 //
-// It has one thread and a few pages, for as long as the session lasts. When that
-// ends and something is left of it, it becomes berth-enter again, which clears up.
+// It has one thread and a few pages, for as long as the session lasts. When something
+// is left at the session's end, it becomes `berth-enter clear`, which ends that.
 
 #define _GNU_SOURCE
 #include "init.h"
@@ -25,8 +25,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How long children that end along with the program may take before they are
- * looked for. */
+/* How long children may take that end together with the program, before they count
+ * as left over. */
 #define SETTLE_MS 1
 
 static pid_t program;
@@ -97,7 +97,7 @@ __attribute__((noreturn)) static void clear_up(void)
 	char *argv[] = { (char[]){ GUEST }, (char[]){ "clear" }, NULL }, *none[] = { NULL };
 	sigset_t set;
 
-	/* The keeper's connection is descriptor 3 there, and all else is closed. */
+	/* It expects the keeper's connection as descriptor 3. All else is closed. */
 	if (dup2(keeper_fd, 3) != 3 || close_range(4, ~0U, 0) != 0)
 		_exit(1);
 	sigemptyset(&set);

@@ -19,8 +19,8 @@ import (
 	"github.com/docker/docker/api/types/mount"
 )
 
-// stopTimeout is how long `docker stop` waits, in seconds. Sessions get the
-// hangup from their own supervisors; the main process ends at once.
+// stopTimeout is how long `docker stop` waits, in seconds. It should not be needed: at
+// SIGTERM the first process ends at once, and the kernel kills the sessions with it.
 const stopTimeout = 5
 
 // spec is a policy's container in the API's terms.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Process: berth-enter. As: the user. Everything here reads what she chose.
+// Process: berth-enter. As: the user. Everything here reads what they chose.
 
 package guest
 

@@ -7,9 +7,9 @@ package place
 
 const (
 	Guest     = "/usr/libexec/berth"  // berth-enter and berth-init, read-only
-	Lifeline  = "/run/berth/lifeline" // transport docker: the sessions' sockets
+	Lifeline  = "/run/berth/lifeline" // transport docker and auto: the sockets of the engine's sessions
 	Private   = "/run/berth/private"  // root's alone, inside
-	Serve     = Private + "/serve"    // transport direct: the server's socket
+	Serve     = Private + "/serve"    // shared with the host: the three below
 	Register  = Private + "/register" // where supervisors tell the keeper of their sessions
 	Names     = "/run/berth/names"    // records of the users' names, and the rules, read-only
 	Socket    = "socket"              // in Serve: every user's of the host

@@ -20,9 +20,9 @@ const Path = "/etc/berth/berth.toml"
 // find it. `berth up` makes them agree with the policy.
 const (
 	EngineLink  = "/etc/berth/engine.sock"
-	ServeDir    = "/var/lib/berth/serve" // where the container makes its socket
+	ServeDir    = "/var/lib/berth/serve" // where the container makes its sockets
 	ServeSocket = ServeDir + "/" + place.Socket
-	NamesDir    = "/var/lib/berth/names"    // what pam_berth.so records, and the server's rules
+	NamesDir    = "/var/lib/berth/names"    // what pam_berth.so records, and the rules that sessions go by
 	LifelineDir = "/var/lib/berth/lifeline" // the sockets of transport docker's sessions
 )
 
@@ -94,7 +94,7 @@ type Session struct {
 	SFTPServer string // empty: looked for in the usual places
 	Linger     bool
 	Timeout    time.Duration
-	Limit      int64 // of one user's sessions at a time, with transport direct
+	Limit      int64 // of one user's sessions at a time
 }
 
 // Users says which uids may log in.

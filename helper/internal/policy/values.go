@@ -30,7 +30,7 @@ func setNetwork(p *Policy, v any) error {
 }
 
 // grantable are the capabilities that a policy may leave to container root,
-// who is berth-enter alone. Those that reach the host's kernel, devices, files
+// which is berth's own processes alone. Those that reach the host's kernel, devices, files
 // or other processes are not among them (capabilities(7)).
 var grantable = []string{"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP", "SETUID"}
 

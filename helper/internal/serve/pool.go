@@ -36,7 +36,7 @@ const (
 type pool struct {
 	spawner syscall.RawConn
 	ready   chan *lifeline.Conn
-	errs    chan error // for a caller who waits; else it is nobody's
+	errs    chan error // for a caller that waits; with none it is dropped
 
 	mu      sync.Mutex
 	coming  int // asked for, not yet answered
@@ -74,7 +74,7 @@ func (p *pool) topUp() {
 			err = unix.Sendto(int(fd), []byte(ask), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
 			return true
 		}); cerr != nil || err != nil {
-			return // too many wait already, or it has ended: then so do we
+			return // too many requests wait already, or the spawner has ended: then so do we
 		}
 		p.coming++
 	}

@@ -161,7 +161,7 @@ func (s *server) start(line *lifeline.Conn) error {
 	}
 }
 
-// refusal is why somebody is not served: for her, and for the log.
+// refusal is why a caller is not served: in words for the user, and for the log.
 type refusal struct{ user, cause string }
 
 func (s *server) refuse(line *lifeline.Conn, peer lifeline.Peer, r refusal) {

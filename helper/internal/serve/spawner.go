@@ -2,9 +2,9 @@
 
 // Process: berth-enter spawner. As: container root.
 //
-// Starts supervisors. It is a process of its own, below neither keeper nor server:
-// root of the host may have lowered those processes' oom_score_adj, and whoever
-// descends from such a one may lower their own as far (proc(5)).
+// Starts supervisors. It is a process of its own, so that they descend from no server:
+// root of the host lowers the servers' oom_score_adj, and what descends from such a
+// process may lower its own as far (proc(5)). The spawner's is set to 0 (control.Settle).
 
 package serve
 
