@@ -24,6 +24,16 @@ type Caller struct {
 	Limits []lifeline.Limit
 }
 
+// Each processor that the Go runtime may use can cost a thread or more for as long as
+// the session lasts, and threads count against RLIMIT_NPROC. Two are kept: with one
+// there are fewer threads (7 instead of 8), but a key's echo takes 0.31 ms instead of
+// 0.24, because who waits in read(2) holds the processor until the runtime notices.
+func init() {
+	if runtime.NumCPU() > 2 {
+		runtime.GOMAXPROCS(2)
+	}
+}
+
 // Start makes the process safe to read in, and returns what its caller left.
 // berth-session calls the container before it (direct.Begin); what that opens is
 // closed on exec as well.
