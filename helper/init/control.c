@@ -23,6 +23,8 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 5000
+/* After a connection could not be accepted. */
+#define AGAIN_MS 100
 #define PAGE 1000
 
 static struct request {
@@ -30,10 +32,16 @@ static struct request {
 	long deadline; /* 0: not in use */
 } requests[16];
 static int pending = -1;
+static long accept_again; /* when; 0: they are accepted as they come */
 
 void control_accept(void)
 {
 	int fd = accept4(keeper.control, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	/* It goes on waiting, and epoll would go on to say so. */
+	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		unwatch(keeper.control);
+		accept_again = now_ms() + AGAIN_MS;
+	}
 	accepted_root_only(&fd, 1, NULL);
 	if (fd < 0)
 		return;
@@ -91,7 +99,7 @@ static void list(int fd, size_t from)
 
 	for (i = from; i < sessions_used && shown < PAGE; i++) {
 		const struct session *s = &sessions[i];
-		if (s->state <= SPARE || s->state == DYING)
+		if (s->state <= SPARE || s->state >= DYING)
 			continue;
 		n += (size_t)snprintf(text + n, sizeof text - n, "%d %lu %lld %s\n", (int)s->pid, (unsigned long)s->uid, s->since, s->direct ? "direct" : "exec");
 		shown++;
@@ -154,6 +162,10 @@ void control_message(size_t i)
 
 void control_tick(long now, long *next)
 {
+	if (accept_again && accept_again <= now)
+		accept_again = watch_fd(keeper.control, EPOLLIN, CONTROLS, 0) == 0 ? 0 : now + AGAIN_MS;
+	if (accept_again && (!*next || accept_again < *next))
+		*next = accept_again;
 	for (size_t i = 0; i < LENGTH(requests); i++) {
 		struct request *r = &requests[i];
 		if (r->deadline && r->deadline <= now)

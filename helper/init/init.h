@@ -59,7 +59,7 @@ extern struct keeper keeper;
 const char *keeper_renew(void);
 
 /* sessions.c */
-enum state { FREE, SPARE, HELD_BACK, OPEN, ENDING, DYING };
+enum state { FREE, SPARE, HELD_BACK, OPEN, ENDING, DYING, LEAVING };
 struct session {
 	enum state state;
 	pid_t pid;              /* of the supervisor */
@@ -68,7 +68,7 @@ struct session {
 	int connection;         /* the supervisor's: it is alive while that is open */
 	int lifeline;           /* a copy of the session's; -1: closed */
 	int linger, direct;
-	long deadline;          /* in ENDING and DYING */
+	long deadline;          /* in ENDING, DYING and LEAVING */
 	long long since;        /* seconds since 1970 */
 };
 extern struct session sessions[MOST_SESSIONS];
@@ -83,6 +83,7 @@ const char *session_end(pid_t pid);
 void sessions_killed(uid_t uid);
 void sessions_tick(long now, long *next);
 void session_answer_held_back(uid_t uid);
+void sessions_resumed(void);
 void sessions_expect_orphans(void);
 
 /* control.c */
@@ -98,6 +99,8 @@ void orphans_open(void);
 /* Ends every process that came to us when its supervisor died, and all below.
  * Returns how many there were, or -1 if that could not be found out. */
 int orphans_end(void);
+/* Ends every process of the user's, however quick they are. */
+void user_end(uid_t uid);
 
 /* Calls f with the name of each process's directory in /proc; returns -1 if they
  * cannot be listed. process_file reads a file in such a directory; a 0 byte follows
@@ -113,6 +116,7 @@ void memory_tick(long now, long *next);
 void sweep_open(void);
 void sweep_user(uid_t uid, gid_t gid);
 int sweep_runs(uid_t uid);
+int sweep_is(pid_t pid);
 void sweep_hurry(uid_t uid);
 /* Calls add with about how many KiB a user's files at the top of each shared tmpfs take. */
 void sweep_weigh(void (*add)(uid_t uid, unsigned long long kib));

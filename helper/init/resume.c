@@ -119,7 +119,6 @@ int resume_read(int argc, char **argv)
 		}
 	}
 	keep_all(0);
-	/* A supervisor may have died, or a sweeper ended, in between. */
-	sessions_expect_orphans();
+	sessions_resumed();
 	return 1;
 }

@@ -27,10 +27,15 @@
 /* How long we wait for what a killed supervisor left to become ours. */
 #define DYING_MS 10000
 #define LOOK_MS 20
+/* How long one that is done with its session may take to exit. */
+#define LEAVE_MS 100
+/* After a connection could not be accepted: what it takes is given back, one day. */
+#define AGAIN_MS 100
 
 struct session sessions[MOST_SESSIONS];
 size_t sessions_used;
 static long look_for_orphans; /* when; 0: none are expected */
+static long accept_again;     /* when; 0: supervisors are accepted as they come */
 
 static struct session *free_slot(void)
 {
@@ -95,8 +100,10 @@ static void drop(struct session *s)
 	*s = (struct session){ .state = FREE };
 	while (sessions_used && sessions[sessions_used - 1].state == FREE)
 		sessions_used--;
-	if (swept && !lives(uid))
+	if (swept && !lives(uid)) {
+		user_end(uid);
 		sweep_user(uid, gid);
+	}
 }
 
 int session_adopt(const struct session *from)
@@ -106,11 +113,15 @@ int session_adopt(const struct session *from)
 		return -1;
 	*s = *from;
 	size_t i = (size_t)(s - sessions);
-	if (s->connection >= 0 && watch_fd(s->connection, EPOLLIN, SUPERVISOR, i) != 0)
-		return -1;
-	if (s->lifeline >= 0 && watch_fd(s->lifeline, EPOLLRDHUP, LIFELINE, i) != 0)
-		return -1;
-	return 0;
+	if ((s->connection < 0 || watch_fd(s->connection, EPOLLIN, SUPERVISOR, i) == 0) &&
+	    (s->lifeline < 0 || watch_fd(s->lifeline, EPOLLRDHUP, LIFELINE, i) == 0))
+		return 0;
+	int failure = errno;
+	if (s->connection >= 0)
+		unwatch(s->connection);
+	*s = (struct session){ .state = FREE };
+	errno = failure;
+	return -1;
 }
 
 void session_accept(void)
@@ -118,6 +129,13 @@ void session_accept(void)
 	struct session s = { .state = SPARE, .lifeline = -1 };
 
 	s.connection = accept4(keeper.registers, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	/* It goes on waiting, and epoll would go on to say so. */
+	if (s.connection < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		logf_uid(0, "no supervisor can be heard for now: %s", strerror(errno));
+		unwatch(keeper.registers);
+		accept_again = now_ms() + AGAIN_MS;
+		return;
+	}
 	accepted_root_only(&s.connection, 0, &s.pid);
 	if (s.connection >= 0 && session_adopt(&s) != 0)
 		close(s.connection);
@@ -178,6 +196,18 @@ static void registers(struct session *s, const char *text, int lifeline)
 		open_session(s);
 }
 
+/* After another program took over: whom it held back may find their sweep over. */
+void sessions_resumed(void)
+{
+	for (size_t i = 0; i < sessions_used; i++)
+		if (sessions[i].state == HELD_BACK && sweep_runs(sessions[i].uid))
+			sweep_hurry(sessions[i].uid);
+		else if (sessions[i].state == HELD_BACK)
+			open_session(&sessions[i]);
+	/* A supervisor may have died in between. */
+	sessions_expect_orphans();
+}
+
 /* A supervisor has died: its processes are our children now, or soon will be. */
 void sessions_expect_orphans(void)
 {
@@ -190,7 +220,8 @@ void session_message(size_t i)
 	struct session *s = &sessions[i];
 	char text[128], room[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
 	struct iovec part = { text, sizeof text - 1 };
-	struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room };
+	/* CMSG_SPACE has room for two. */
+	struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = room, .msg_controllen = CMSG_LEN(sizeof(int)) };
 	int lifeline = -1;
 
 	if (s->state == FREE || s->connection < 0)
@@ -208,9 +239,16 @@ void session_message(size_t i)
 	}
 	if (lifeline >= 0)
 		close(lifeline);
-	/* "done": nothing is left of the session. */
-	if (n > 0 || s->state == SPARE || s->state == HELD_BACK) {
+	if (s->state == SPARE || s->state == HELD_BACK) {
 		drop(s);
+		return;
+	}
+	/* "done": nothing is left of the session but the supervisor itself. */
+	if (n > 0) {
+		close_fd(&s->connection);
+		close_fd(&s->lifeline);
+		s->state = LEAVING;
+		s->deadline = now_ms() + LEAVE_MS;
 		return;
 	}
 	/* It was killed. What it left becomes ours when the kernel is done with it,
@@ -293,7 +331,9 @@ static void end_orphans(long now)
 
 	for (size_t i = 0; i < sessions_used; i++) {
 		struct session *s = &sessions[i];
-		if (s->state == DYING && kill(s->pid, 0) == 0 && now < s->deadline)
+		if (s->state == DYING && session_count(s->uid) == 0)
+			user_end(s->uid);
+		if (s->state == DYING && s->pid && kill(s->pid, 0) == 0 && now < s->deadline)
 			alive++;
 		else if (s->state == DYING)
 			s->pid = 0;
@@ -310,8 +350,12 @@ void sessions_tick(long now, long *next)
 {
 	for (size_t i = 0; i < sessions_used; i++) {
 		struct session *s = &sessions[i];
-		if (s->state != ENDING)
+		if (s->state != ENDING && s->state != LEAVING)
 			continue;
+		if (s->deadline <= now && s->state == LEAVING) {
+			drop(s);
+			continue;
+		}
 		if (s->deadline <= now) {
 			/* It is stopped, or traced, or hangs. Its connection is open, so
 			 * the pid is still its own. */
@@ -324,4 +368,7 @@ void sessions_tick(long now, long *next)
 	if (look_for_orphans && look_for_orphans <= now)
 		end_orphans(now);
 	sooner(next, look_for_orphans);
+	if (accept_again && accept_again <= now)
+		accept_again = watch_fd(keeper.registers, EPOLLIN, REGISTERS, 0) == 0 ? 0 : now + AGAIN_MS;
+	sooner(next, accept_again);
 }

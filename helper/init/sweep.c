@@ -23,6 +23,7 @@
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
@@ -88,7 +89,7 @@ static int anything(uid_t uid)
 		DIR *d = fd < 0 ? NULL : fdopendir(fd);
 		for (struct dirent *e; d && !found && (e = readdir(d));)
 			if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-				found = ++n > MOST_ENTRIES || (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_uid == uid || (S_ISDIR(st.st_mode) && st.st_mode & 022)));
+				found = ++n > MOST_ENTRIES || (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_uid == uid || (S_ISDIR(st.st_mode) && st.st_mode & 011)));
 		if (d)
 			closedir(d);
 		if (found)
@@ -165,7 +166,7 @@ static int dots(const char *name)
  * top, to be dealt with there: however deep they lie, two are open at a time. */
 static int remove_own(int top, int at, const char *name)
 {
-	static unsigned moved;
+	unsigned long long number = 0;
 	char next[48];
 
 	if (unlinkat(at, name, 0) == 0 || unlinkat(at, name, AT_REMOVEDIR) == 0)
@@ -178,7 +179,10 @@ static int remove_own(int top, int at, const char *name)
 		DIR *inner = open_own(dirfd(d), e->d_name);
 		if (inner)
 			closedir(inner);
-		snprintf(next, sizeof next, ".berth-%d-%u", (int)getpid(), moved++);
+		/* Not to be guessed: others may have taken the name. */
+		if (getrandom(&number, sizeof number, 0) != sizeof number)
+			continue;
+		snprintf(next, sizeof next, ".berth-%llx", number);
 		if (renameat(dirfd(d), e->d_name, top, next) != 0)
 			continue;
 	}
@@ -220,6 +224,7 @@ __attribute__((noreturn)) static void sweep(uid_t uid, gid_t gid)
 	if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0 || setuid(0) == 0)
 		_exit(1);
 	prctl(PR_SET_DUMPABLE, 0);
+	setpriority(PRIO_PROCESS, 0, 0); /* `berth settle` has raised the keeper's */
 	remove_ipc(uid);
 	for (size_t i = 0; i < n_places; i++)
 		/* Until a round finds nothing: what lay deep has come to the top. */
@@ -259,6 +264,14 @@ int sweep_runs(uid_t uid)
 	return 0;
 }
 
+int sweep_is(pid_t pid)
+{
+	for (size_t i = 0; i < LENGTH(sweeps); i++)
+		if (sweeps[i].deadline && sweeps[i].pid == pid)
+			return 1;
+	return 0;
+}
+
 /* The user waits for a new session: what is not removed soon stays until that is over. */
 void sweep_hurry(uid_t uid)
 {
@@ -294,6 +307,7 @@ void sweeps_tick(long now, long *next)
 		if (s->deadline <= now && s->pid) {
 			kill(s->pid, SIGKILL);
 			s->deadline = now + AGAIN_MS;
+			s->tries = MOST_TRIES; /* it has had its time */
 		} else if (s->deadline <= now && session_count(s->uid) > 0) {
 			s->deadline = 0; /* the end of their last session begins it anew */
 			continue;

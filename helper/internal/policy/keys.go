@@ -43,7 +43,7 @@ var keys = map[string]map[string]key{
 		"seccomp":        {setSeccomp, func(p *Policy) any { return p.Container.Seccomp }},
 		"tmpfs":          {setTmpfs, func(p *Policy) any { return p.Container.Tmpfs }},
 		"mount":          {setMounts, getMounts},
-		"pids_limit":     number(func(p *Policy) *int64 { return &p.Container.PidsLimit }, 16, 4<<20),
+		"pids_limit":     number(func(p *Policy) *int64 { return &p.Container.PidsLimit }, 16, 1<<16),
 		"user_processes": number(func(p *Policy) *int64 { return &p.Container.UserProcesses }, 16, 4<<20),
 		"terminals":      number(func(p *Policy) *int64 { return &p.Container.Terminals }, 16, 1<<20),
 		"memory":         {setMemory, getMemory},

@@ -166,7 +166,7 @@ type refusal struct{ user, cause string }
 
 func (s *server) refuse(line *lifeline.Conn, peer lifeline.Peer, r refusal) {
 	s.mu.Lock()
-	if peer.UID != 0 { // root of the host is `berth`, which asks whether anybody answers
+	if peer.UID != 0 || peer.PID != 0 { // root of the host is `berth`, which asks whether anybody answers
 		s.log.logf(time.Now(), peer.UID, "refused uid %d, gid %d: %s", peer.UID, peer.GID, r.cause)
 	}
 	s.mu.Unlock()
