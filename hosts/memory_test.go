@@ -17,7 +17,7 @@ import (
 // until the kernel ends them. It ends nobody else's: carol's session goes on, and
 // the container is the one of before.
 func memory(t *testing.T, h *Host) {
-	h.Run(t, `printf '[container]\nmemory = "256m"\n' >/etc/berth/berth.toml; berth up --recreate`)
+	h.Run(t, `printf '[container]\nmemory = "512m"\n[container.tmpfs]\n"/run" = "size=16m"\n"/tmp" = "mode=1777,size=64m"\n' >/etc/berth/berth.toml; berth up --recreate`)
 	const who = `docker inspect -f '{{.State.StartedAt}} {{.State.Pid}} {{.RestartCount}}' berth`
 	before := h.Run(t, who)
 	ask := converse(t, h, "carol")

@@ -27,7 +27,7 @@ func TestUpgrade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path+".new", append(program, 0), 0o755); err != nil {
+	if err := os.WriteFile(path+".new", append(program, 0), 0o711); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {
