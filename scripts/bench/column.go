@@ -110,6 +110,44 @@ func (c column) open(options ...string) (*session, error) {
 	return s, nil
 }
 
+// login opens a session with a terminal and waits for its shell.
+func (c column) login() (*session, error) {
+	s := &session{cmd: c.command("-tt")}
+	var err error
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.out = bufio.NewReader(out)
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	if err := s.shell("up"); err != nil {
+		s.close()
+		return nil, fmt.Errorf("%s: %w", c.name, err)
+	}
+	return s, nil
+}
+
+// shell has the session's shell say something. What is echoed does not hold it.
+func (s *session) shell(word string) error {
+	if _, err := fmt.Fprintf(s.in, "printf '<%%s>\\n' %s\n", word); err != nil {
+		return err
+	}
+	var said strings.Builder
+	for !strings.Contains(said.String(), "<"+word+">") {
+		line, err := s.out.ReadString('\n')
+		said.WriteString(line)
+		if err != nil {
+			return fmt.Errorf("a session says %q: %w", said.String(), err)
+		}
+	}
+	return nil
+}
+
 // close ends the session. One with a terminal sees no end of its input: its
 // client is killed.
 func (s *session) close() {

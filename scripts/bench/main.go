@@ -18,11 +18,23 @@ import (
 
 func main() {
 	quick := flag.Bool("quick", false, "few samples and little data: does it run at all")
+	only := flag.String("only", "", "sessions: what 1,000 sessions take, and nothing else")
 	flag.Parse()
+	if *only != "" && *only != "sessions" {
+		fmt.Fprintf(os.Stderr, "bench: -only %s: there is only \"sessions\"\n", *only)
+		os.Exit(2)
+	}
 	// The children are killed, what was raised is cleared.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := run(ctx, *quick); err != nil {
+	err := error(nil)
+	if *only == "" {
+		err = run(ctx, *quick)
+	}
+	if err == nil {
+		err = room(ctx, *quick, os.Stdout)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

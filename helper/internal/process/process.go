@@ -24,6 +24,11 @@ type Caller struct {
 	Limits []lifeline.Limit
 }
 
+// A session waits for three descriptors, which one thread can do. With a processor of
+// its own for each of the host's, the Go runtime would start some four threads for
+// work that is done at the same time, and keep them for as long as the session lasts.
+func init() { runtime.GOMAXPROCS(1) }
+
 // Start makes the process safe to read in, and returns what its caller left.
 // berth-session calls the container before it (direct.Begin); what that opens is
 // closed on exec as well.
