@@ -24,10 +24,15 @@ type Caller struct {
 	Limits []lifeline.Limit
 }
 
-// A session waits for three descriptors, which one thread can do. With a processor of
-// its own for each of the host's, the Go runtime would start some four threads for
-// work that is done at the same time, and keep them for as long as the session lasts.
-func init() { runtime.GOMAXPROCS(1) }
+// Each processor that the Go runtime may use can cost a thread or more for as long as
+// the session lasts, and threads count against RLIMIT_NPROC. Two are kept: with one
+// there are fewer threads (7 instead of 8), but a key's echo takes 0.31 ms instead of
+// 0.24, because who waits in read(2) holds the processor until the runtime notices.
+func init() {
+	if runtime.NumCPU() > 2 {
+		runtime.GOMAXPROCS(2)
+	}
+}
 
 // Start makes the process safe to read in, and returns what its caller left.
 // berth-session calls the container before it (direct.Begin); what that opens is
