@@ -267,9 +267,10 @@ func TestLifeAfterLogout(t *testing.T) {
 				})
 				// As alice: the right to do so is hers.
 				signal := []string{"STOP", "KILL"}[round%2]
-				inside := exec.Command("docker", "exec", "--user", "31001:31001", l.Container(t), "pkill", "-"+signal, "-f", "berth-init watch")
-				if out, err := inside.CombinedOutput(); err != nil {
-					t.Fatalf("pkill: %v: %s", err, out)
+				// Not from inside: what runs there as alice ends with her last session.
+				out, err := l.AsUser("alice", "kill", "-"+signal, strconv.Itoa(watchers(t, l, "alice")[0])).CombinedOutput()
+				if err != nil {
+					t.Fatalf("kill: %v: %s", err, out)
 				}
 				if signal == "STOP" {
 					// The attack works: it is stopped, and the session goes on.
