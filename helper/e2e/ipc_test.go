@@ -4,8 +4,14 @@ package e2e
 
 import (
 	"fmt"
+	"os/exec"
 	"strconv"
+	"strings"
+	"testing"
+	"time"
 	"unsafe"
+
+	"berth/sshd/labs"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,5 +45,54 @@ func init() {
 		mq, _, queue := unix.Syscall6(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(name)), unix.O_CREAT|unix.O_RDWR, 0o600, 0, 0, 0)
 		unix.Close(int(mq))
 		return fmt.Sprint("made ", err, sem, msg, queue)
+	}
+}
+
+// What only its owner can remove is gone after the owner's last session, and other
+// people's things are not.
+func TestWhatOutlivesASession(t *testing.T) {
+	l := labs.New(t, "")
+	if err := plant(l); err != nil {
+		t.Fatal(err)
+	}
+	welcome(t, l, "alice", "bob")
+	const leave = `cd /tmp; mkdir -m 0777 $USER; echo x >$USER/file; mkdir -p deep-$USER/1/2/3/4/5/6/7/8; echo x >deep-$USER/1/2/3/4/5/6/7/8/file; chmod -R a-rwx deep-$USER/1/2
+		ln -s /home/bob link-$USER; mkfifo fifo-$USER; echo x >/dev/shm/$USER; echo x >/var/tmp/$USER; echo x 2>/dev/null >bob/from-$USER; BERTH_PROBE=ipc /home/probe`
+	look := func() string {
+		out, err := exec.Command("docker", "exec", l.Container(t), "sh", "-c",
+			"ls -lnAR /tmp /var/tmp /dev/shm /dev/mqueue | grep -E ' 3100[12] '; for k in shm sem msg; do tail -n +2 /proc/sysvipc/$k | grep -oE ' 3100[12] ' | head -n 1; done").CombinedOutput()
+		if err != nil && len(out) > 0 {
+			t.Logf("look: %v", err)
+		}
+		return string(out)
+	}
+	bob := types(t, l, "bob")
+	run := func(user string) {
+		if r := labs.Finish(l.SSH(user, leave)); r.Out != "made <nil> errno 0 errno 0 errno 0\n" {
+			t.Errorf("%s: %+v", user, r)
+		}
+	}
+	run("bob")
+	// The attack works: what is not swept stays.
+	if left := look(); strings.Count(left, " 31002 ") < 9 {
+		t.Errorf("bob has a session open and left:\n%s", left)
+	}
+	first := labs.Finish(l.SSH("alice", "sleep 0; echo in"))
+	if first.Out != "in\n" {
+		t.Errorf("%+v", first)
+	}
+	run("alice")
+	labs.Eventually(t, 10*time.Second, func() (bool, string) {
+		left := look()
+		return !strings.Contains(left, "31001"), left
+	})
+	if left := look(); strings.Count(left, " 31002 ") < 9 {
+		t.Errorf("of bob's, who has a session open, is left:\n%s", left)
+	}
+	bob.rest(t)
+	_ = bob.cmd.Process.Kill()
+	labs.Eventually(t, 10*time.Second, func() (bool, string) { left := look(); return left == "", left })
+	if out := l.Exec(t, "ls", "-A", "/home/bob"); !strings.Contains(out, ".ssh") {
+		t.Errorf("bob's home was followed into: %s", out)
 	}
 }

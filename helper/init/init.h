@@ -34,12 +34,14 @@ void log_open(void);
 __attribute__((format(printf, 2, 3))) void logf_uid(uid_t uid, const char *format, ...);
 long now_ms(void);
 
+/* socket.c */
+int listen_at(const char *path, int type, mode_t mode);
+void accepted_root_only(int *fd, int from_host, pid_t *pid);
+
 /* keeper.c */
 enum kind { SIGNALS, CONTROLS, REGISTERS, REQUEST, SUPERVISOR, LIFELINE };
 int watch_fd(int fd, uint32_t events, enum kind kind, size_t index);
 void unwatch(int fd);
-int listen_at(const char *path, int type, mode_t mode);
-void accepted_root_only(int *fd, int from_host, pid_t *pid);
 struct keeper {
 	int serving;            /* offers the socket to the host's users, not only execs */
 	int listener;           /* the socket of the host's users; -1: none */

@@ -31,13 +31,8 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* How many callers may wait while no server runs; the kernel lowers it to
- * net.core.somaxconn. */
-#define BACKLOG 4096
 
 /* Between two starts of what dies at once, or does not start. */
 #define RESTART_MS 500
@@ -54,44 +49,6 @@ int watch_fd(int fd, uint32_t events, enum kind kind, size_t index)
 void unwatch(int fd)
 {
 	epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL);
-}
-
-/* Makes a socket that listens at path. It appears there once it listens, not before. */
-int listen_at(const char *path, int type, mode_t mode)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	char next[sizeof addr.sun_path];
-	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	snprintf(next, sizeof next, "%s.new", path);
-	memcpy(addr.sun_path, next, sizeof next);
-	unlink(next);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) != 0 || listen(fd, BACKLOG) != 0 ||
-	    chmod(next, mode) != 0 || rename(next, path) != 0) {
-		logf_uid(UID_NONE, "%s: %s", path, strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-/* Closes a connection unless its other end is root: of the host if from_host is set,
- * else of the container. A process of the host has no pid in this pid namespace. */
-void accepted_root_only(int *fd, int from_host, pid_t *pid)
-{
-	struct ucred peer;
-	socklen_t size = sizeof peer;
-
-	if (*fd < 0)
-		return;
-	if (getsockopt(*fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != 0 || (peer.pid == 0) != from_host) {
-		close(*fd);
-		*fd = -1;
-		return;
-	}
-	if (pid)
-		*pid = peer.pid;
 }
 
 /* Starts berth-enter with one argument. Its descriptors are /dev/null as 0 and 1, our
