@@ -71,7 +71,7 @@ func start(image, disk string, args ...string) (*Host, error) {
 	h := &Host{dir: dir, image: image, exited: make(chan struct{})}
 	monitor := filepath.Join(dir, "monitor")
 	h.qemu = exec.Command("qemu-system-x86_64", append([]string{
-		"-M", "q35", "-m", "2048", "-smp", "2", "-nodefaults", "-no-user-config", "-display", "none",
+		"-M", "q35", "-m", "3072", "-smp", "2", "-nodefaults", "-no-user-config", "-display", "none",
 		// No processor with wide vectors: emulated, they are slower than none.
 		"-accel", "tcg,thread=multi", "-cpu", "Nehalem",
 		"-kernel", filepath.Join(image, "kernel"), "-initrd", filepath.Join(image, "initrd"),

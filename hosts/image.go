@@ -85,7 +85,7 @@ func (i *Image) load() error {
 	if err := h.wait(""); err != nil {
 		return err
 	}
-	if r := h.Try("docker load </dev/vdb && sync"); r.Status != 0 {
+	if r := h.within(3*BootPatience, "docker load </dev/vdb"); r.Status != 0 {
 		return fmt.Errorf("docker load: %+v", r)
 	}
 	if err := h.powerOff(); err != nil {
