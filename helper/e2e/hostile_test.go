@@ -268,15 +268,17 @@ func TestLifeAfterLogout(t *testing.T) {
 				// As alice: the right to do so is hers.
 				signal := []string{"STOP", "KILL"}[round%2]
 				// Not from inside: what runs there as alice ends with her last session.
-				out, err := l.AsUser("alice", "kill", "-"+signal, strconv.Itoa(watchers(t, l, "alice")[0])).CombinedOutput()
+				watcher := watchers(t, l, "alice")[0]
+				out, err := l.AsUser("alice", "kill", "-"+signal, strconv.Itoa(watcher)).CombinedOutput()
 				if err != nil {
 					t.Fatalf("kill: %v: %s", err, out)
 				}
 				if signal == "STOP" {
 					// The attack works: it is stopped, and the session goes on.
-					if status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", watchers(t, l, "alice")[0])); !strings.Contains(string(status), "T (stopped)") {
-						t.Fatalf("it is not stopped:\n%s", status)
-					}
+					labs.Eventually(t, labs.Patience, func() (bool, string) {
+						status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", watcher))
+						return strings.Contains(string(status), "T (stopped)"), "it is not stopped:\n" + string(status)
+					})
 					h.leaves()
 				}
 				gone(t, l)

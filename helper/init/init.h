@@ -48,6 +48,7 @@ struct keeper {
 	int control, registers; /* listening */
 	int spawner_fd;         /* what the servers ask for supervisors by */
 	pid_t spawner;
+	long spawned;           /* when it was started */
 	struct server {
 		pid_t pid;
 		int start;      /* a byte makes it serve; -1: it does */

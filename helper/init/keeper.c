@@ -37,7 +37,7 @@
 /* Between two starts of what dies at once, or does not start. */
 #define RESTART_MS 500
 
-struct keeper keeper = { .listener = -1, .control = -1, .registers = -1, .spawner_fd = -1 };
+struct keeper keeper = { .listener = -1, .control = -1, .registers = -1, .spawner_fd = -1, .active.start = -1, .standby.start = -1 };
 static int epoll = -1, signals = -1;
 
 int watch_fd(int fd, uint32_t events, enum kind kind, size_t index)
@@ -105,6 +105,7 @@ static int start_spawner(void)
 		return -1;
 	}
 	keeper.spawner = pid;
+	keeper.spawned = now_ms();
 	keeper.spawner_fd = ends[0];
 	unsettled();
 	return 0;
@@ -203,6 +204,10 @@ static void reap(void)
 		} else if (pid == keeper.spawner) {
 			keeper.spawner = 0;
 			logf_uid(0, "what starts supervisors ended; the sessions go on");
+			if (now_ms() - keeper.spawned < RESTART_MS) {
+				keeper.restart = now_ms() + RESTART_MS; /* not in a circle */
+				continue;
+			}
 			/* The servers ask by a socket that led to it: they are replaced, too. */
 			keeper_renew();
 		} else {

@@ -12,12 +12,10 @@
 #include "init.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
-#include <sys/mman.h>
 #include <sys/shm.h>
 #include <unistd.h>
 
@@ -38,6 +36,7 @@
 
 static int usage = -1, statistics = -1;
 static unsigned long long limit; /* bytes; 0: none */
+static unsigned long long taken_kib;
 static long next_look;
 
 static struct taker {
@@ -97,7 +96,9 @@ static unsigned taken(void)
 
 	text[n > 0 ? n : 0] = 0;
 	files = field(text, "inactive_file") + field(text, "active_file");
-	return used > files ? (unsigned)((used - files) * 100 / limit) : 0;
+	used = used > files ? used - files : 0;
+	taken_kib = used / 1024;
+	return (unsigned)(used * 100 / limit);
 }
 
 static void add(uid_t uid, unsigned long long kib)
@@ -113,28 +114,23 @@ static void add(uid_t uid, unsigned long long kib)
 	takers[i].kib += kib;
 }
 
-/* Everybody's processes, and the one that the kernel would choose. */
-static struct owned {
-	pid_t pid;
-	uid_t uid;
-} owned[65536] __attribute__((aligned(4096)));
-static size_t n_owned;
+/* The process that the kernel would choose. */
 static struct taker largest;
 
+/* Counted is what is a process's own: what several share would count for each of
+ * them, and be charged to whoever joined. */
 static void weigh(const char *name)
 {
 	char text[4096];
 
-	if (n_owned == LENGTH(owned) || process_file(name, "status", text, sizeof text) <= 0)
+	if (process_file(name, "status", text, sizeof text) <= 0)
 		return;
 	uid_t uid = (uid_t)field(text, "Uid:");
 	unsigned long long tables = field(text, "VmPTE:"), resident = field(text, "VmRSS:") + tables;
 	if (resident > largest.kib)
 		largest = (struct taker){ uid, resident };
-	if (uid == 0)
-		return;
-	owned[n_owned++] = (struct owned){ (pid_t)atoi(name), uid };
-	add(uid, field(text, "RssAnon:") + field(text, "RssShmem:") + tables + PROCESS_KIB);
+	if (uid != 0)
+		add(uid, field(text, "RssAnon:") + tables + PROCESS_KIB);
 }
 
 static void weigh_shared(void)
@@ -145,38 +141,34 @@ static void weigh_shared(void)
 
 	for (int i = 0; i <= most; i++)
 		if (shmctl(i, SHM_STAT_ANY, &shm) >= 0)
-			add(shm.shm_perm.uid, shm.shm_segsz / 1024);
-}
-
-static void end_all_of(uid_t uid)
-{
-	for (size_t i = 0; i < n_owned; i++)
-		if (owned[i].uid == uid)
-			kill(owned[i].pid, SIGKILL);
+			add(shm.shm_perm.cuid, shm.shm_segsz / 1024); /* its owner may be named by its maker */
 }
 
 static void act(unsigned percent)
 {
 	struct taker *most = NULL;
+	unsigned long long seen = 0;
 
-	n_takers = n_owned = 0;
+	n_takers = 0;
 	largest.kib = 0;
 	if (processes_each(weigh) == 0) {
 		weigh_shared();
 		sweep_weigh(add);
 	}
-	for (size_t i = 0; i < n_takers; i++)
-		if (takers[i].uid != 0 && session_count(takers[i].uid) > 0 && (!most || takers[i].kib > most->kib))
+	for (size_t i = 0; i < n_takers; i++) {
+		seen += takers[i].kib;
+		if (session_count(takers[i].uid) > 0 && (!most || takers[i].kib > most->kib))
 			most = &takers[i];
-	/* It may be memory that nobody can be seen to have, such as a memfd's: to end
-	 * the wrong user's sessions for it would be worse than what the kernel does. */
-	if (most && most->kib >= limit / 1024 / LEAST_SHARE && largest.uid != most->uid) {
-		sessions_killed(most->uid);
-		end_all_of(most->uid);
-		logf_uid(UID_NONE, "%u%% of the memory is taken: the sessions of uid %lu, who has about %llu MiB of it, are ended", percent,
-			 (unsigned long)most->uid, most->kib / 1024);
 	}
-	madvise(owned, sizeof owned, MADV_DONTNEED);
+	/* There may be more that nobody can be seen to have, such as a memfd's. To end
+	 * the wrong user's sessions for it would be worse than what the kernel does. */
+	unsigned long long unseen = taken_kib > seen ? taken_kib - seen : 0;
+	if (!most || most->kib < limit / 1024 / LEAST_SHARE || most->kib < unseen || largest.uid == most->uid)
+		return;
+	sessions_killed(most->uid);
+	user_end(most->uid);
+	logf_uid(UID_NONE, "%u%% of the memory is taken: the sessions of uid %lu, who has about %llu MiB of it, are ended", percent,
+		 (unsigned long)most->uid, most->kib / 1024);
 }
 
 static long pause_ms(unsigned percent)

@@ -108,7 +108,7 @@ void sweep_weigh(void (*add)(uid_t uid, unsigned long long kib))
 		int fd = openat(places[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n = 0;
 		DIR *d = fd < 0 ? NULL : fdopendir(fd);
 		for (struct dirent *e; d && n++ < MOST_ENTRIES && (e = readdir(d));)
-			if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid != 0)
+			if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid != 0 && !(st.st_mode & 022)) /* what others may write is not sure to be theirs */
 				add(st.st_uid, (unsigned long long)st.st_blocks / 2);
 		if (d)
 			closedir(d);
