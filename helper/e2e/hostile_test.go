@@ -206,7 +206,7 @@ func TestMemoryExhausted(t *testing.T) {
 	const (
 		files     = "for f in /tmp /var/tmp /dev/shm; do cat /dev/zero >$f/fill; done 2>/dev/null; "
 		shared    = "BERTH_PROBE=shm /home/probe 1000; "
-		processes = "trap '' HUP TERM; exec 2>/dev/null; while :; do sleep 3000 & done"
+		processes = "trap '' HUP TERM; exec 2>/dev/null; x=$(head -c 126976 /dev/zero | tr '\\0' x); while :; do tail -f /dev/null \"$x\" >/dev/null & done"
 	)
 	for name, attack := range map[string]string{
 		"small processes": processes, "files, then processes": files + processes, "shared memory, then processes": shared + processes,

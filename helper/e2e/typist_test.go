@@ -17,7 +17,7 @@ import (
 
 // noticed is how long a key may take that somebody notices: the lab's two
 // processors are full of the attack.
-const noticed = 10 * time.Second
+const noticed = 30 * time.Second
 
 // typist is a user who types into one shell all the while.
 type typist struct {
