@@ -70,7 +70,8 @@ func TestInstallAsTheReadmeSays(t *testing.T) {
 	if r := target(t, l, "install"); r.Status != 0 || !strings.Contains(r.Err, "nobody is confined yet") || !strings.Contains(r.Out, installSSHD) {
 		t.Fatalf("make install: %+v", r)
 	}
-	if got := files(t, l); strings.Contains(got, "berth") {
+	// The lab's own path, in its part of sshd's configuration, is not what is meant.
+	if got := strings.ReplaceAll(files(t, l), l.Dir, ""); strings.Contains(got, "berth") {
 		t.Errorf("make install turns something on:\n%s", got)
 	}
 	group := strings.TrimSpace(l.Exec(t, "stat", "-L", "-c", "%G", "/run/docker.sock"))
