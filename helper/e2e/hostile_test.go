@@ -202,7 +202,7 @@ func TestMemoryExhausted(t *testing.T) {
 	before := still(t, l)
 	since := started(t, l)
 	first, _ := serving(t, l)
-	bob := types(t, l, "bob")
+	bob, uid := types(t, l, "bob"), l.UID(t, "alice")
 	const (
 		files     = "for f in /tmp /var/tmp /dev/shm; do cat /dev/zero >$f/fill; done 2>/dev/null; "
 		shared    = "BERTH_PROBE=shm /home/probe 1000; "
@@ -225,7 +225,7 @@ func TestMemoryExhausted(t *testing.T) {
 			gone(t, l)
 			labs.Eventually(t, 30*time.Second, func() (bool, string) {
 				out, err := exec.Command("docker", "exec", l.Container(t), "sh", "-c", "ls -A /tmp /var/tmp; tail -n +2 /proc/sysvipc/shm").CombinedOutput()
-				return err == nil && !strings.Contains(string(out), "fill") && !strings.Contains(string(out), "31001"), string(out)
+				return err == nil && !strings.Contains(string(out), "fill") && !strings.Contains(string(out), uid), string(out)
 			})
 		})
 	}
@@ -348,7 +348,7 @@ func TestStatusOfManyProcesses(t *testing.T) {
 	}
 	// Root ends alice's by its number.
 	for _, s := range sessions {
-		if s.UID == 31001 {
+		if fmt.Sprint(s.UID) == l.UID(t, "alice") {
 			if err := keeper(l).End(s.PID); err != nil {
 				t.Error(err)
 			}

@@ -56,11 +56,13 @@ func TestWhatOutlivesASession(t *testing.T) {
 		t.Fatal(err)
 	}
 	welcome(t, l, "alice", "bob")
+	alice, bobs := l.UID(t, "alice"), l.UID(t, "bob")
 	const leave = `cd /tmp; mkdir -m 0777 $USER; echo x >$USER/file; mkdir -p deep-$USER/1/2/3/4/5/6/7/8; echo x >deep-$USER/1/2/3/4/5/6/7/8/file; chmod -R a-rwx deep-$USER/1/2
 		ln -s /home/bob link-$USER; mkfifo fifo-$USER; echo x >/dev/shm/$USER; echo x >/var/tmp/$USER; echo x 2>/dev/null >bob/from-$USER; BERTH_PROBE=ipc /home/probe`
 	look := func() string {
 		out, err := exec.Command("docker", "exec", l.Container(t), "sh", "-c",
-			"ls -lnAR /tmp /var/tmp /dev/shm /dev/mqueue | grep -E ' 3100[12] '; for k in shm sem msg; do tail -n +2 /proc/sysvipc/$k | grep -oE ' 3100[12] ' | head -n 1; done").CombinedOutput()
+			strings.ReplaceAll("ls -lnAR /tmp /var/tmp /dev/shm /dev/mqueue | grep -E UIDS; for k in shm sem msg; do tail -n +2 /proc/sysvipc/$k | grep -oE UIDS | head -n 1; done",
+				"UIDS", "' ("+alice+"|"+bobs+") '")).CombinedOutput()
 		if err != nil && len(out) > 0 {
 			t.Logf("look: %v", err)
 		}
@@ -74,7 +76,7 @@ func TestWhatOutlivesASession(t *testing.T) {
 	}
 	run("bob")
 	// The attack works: what is not swept stays.
-	if left := look(); strings.Count(left, " 31002 ") < 9 {
+	if left := look(); strings.Count(left, " "+bobs+" ") < 9 {
 		t.Errorf("bob has a session open and left:\n%s", left)
 	}
 	first := labs.Finish(l.SSH("alice", "sleep 0; echo in"))
@@ -84,9 +86,9 @@ func TestWhatOutlivesASession(t *testing.T) {
 	run("alice")
 	labs.Eventually(t, 10*time.Second, func() (bool, string) {
 		left := look()
-		return !strings.Contains(left, "31001"), left
+		return !strings.Contains(left, alice), left
 	})
-	if left := look(); strings.Count(left, " 31002 ") < 9 {
+	if left := look(); strings.Count(left, " "+bobs+" ") < 9 {
 		t.Errorf("of bob's, who has a session open, is left:\n%s", left)
 	}
 	bob.rest(t)

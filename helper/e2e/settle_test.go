@@ -39,8 +39,9 @@ func TestTerminalsAreBounded(t *testing.T) {
 	welcome(t, l, "alice", "bob")
 	// docker exec asks no PAM: what it sees is what was set before. Carol has no
 	// session that could end, and her processes with it.
+	carol := l.UID(t, "carol")
 	inside := func() string {
-		out, err := exec.Command("docker", "exec", "--user", "31003:31003", "--env", "BERTH_PROBE=terminals", l.Container(t), "/home/probe", "200").CombinedOutput()
+		out, err := exec.Command("docker", "exec", "--user", carol+":"+carol, "--env", "BERTH_PROBE=terminals", l.Container(t), "/home/probe", "200").CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

@@ -33,7 +33,7 @@ func TestUpgrade(t *testing.T) {
 	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
-	l.Exec(t, "sh", "-c", "printf '[users]\\nuid_max = 31001\\n[session]\\nlimit = 60\\n' >>/etc/berth/berth.toml")
+	l.Exec(t, "sh", "-c", "printf '[users]\\nuid_max = "+l.UID(t, "alice")+"\\n[session]\\nlimit = 60\\n' >>/etc/berth/berth.toml")
 	for range 5 { // several administrators at once, or one who is impatient
 		if out, err := exec.Command("docker", "kill", "--signal", "HUP", l.Container(t)).CombinedOutput(); err != nil {
 			t.Fatalf("%s", out)

@@ -115,6 +115,22 @@ func (l *Lab) Container(t testing.TB) string {
 	return strings.TrimSpace(string(text))
 }
 
+// UID is the uid of one of the lab's users, as the lab's files have it.
+func (l *Lab) UID(t testing.TB, user string) string {
+	t.Helper()
+	text, err := os.ReadFile(l.Path("uids"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if uid, ok := strings.CutPrefix(strings.TrimSpace(line), user+" "); ok {
+			return uid
+		}
+	}
+	t.Fatalf("no user %s in %s", user, text)
+	return ""
+}
+
 // Result is what a finished command left.
 type Result struct {
 	Out, Err string
