@@ -35,6 +35,9 @@ __attribute__((format(printf, 2, 3))) void logf_uid(uid_t uid, const char *forma
 long now_ms(void);
 
 /* socket.c */
+/* Makes a frame of package lifeline, whose fields are "key=value". Returns its length,
+ * or 0 if size is too small. */
+size_t frame_make(char *frame, size_t size, char kind, size_t n, const char *const *fields);
 int listen_at(const char *path, int type, mode_t mode);
 void accepted_root_only(int *fd, int from_host, pid_t *pid);
 
@@ -72,6 +75,9 @@ struct session {
 	int lifeline;           /* a copy of the session's; -1: closed */
 	int linger, direct;
 	long deadline;          /* in ENDING, DYING and LEAVING */
+	int looks;              /* in DYING: at what is left, since the supervisor has gone */
+	long looked;            /* after so many that what was there then has been found */
+	int ends;               /* what is left has ended since the last one, or some of it */
 	long long since;        /* seconds since 1970 */
 };
 extern struct session sessions[MOST_SESSIONS];
@@ -83,7 +89,10 @@ int session_adopt(const struct session *s);
 size_t session_count(uid_t uid);
 int session_is_supervisor(pid_t pid);
 const char *session_end(pid_t pid);
-void sessions_killed(uid_t uid);
+/* Tells all of a user's sessions that they are being killed, and why if why is not NULL. */
+void sessions_killed(uid_t uid, const char *why);
+/* A child has ended that is none of ours; it is not reaped yet. */
+void session_orphan_ended(pid_t pid, uid_t uid);
 void sessions_tick(long now, long *next);
 void session_answer_held_back(uid_t uid);
 void sessions_resumed(void);
@@ -110,6 +119,9 @@ void user_end(uid_t uid);
  * what it read. */
 int processes_each(void (*f)(const char *name));
 ssize_t process_file(const char *name, const char *file, char *buf, size_t size);
+/* When a process was started, in ms since boot; -1: it is not there. */
+long process_started(pid_t pid);
+long boot_ms(void);
 
 /* memory.c */
 void memory_open(void);

@@ -196,9 +196,17 @@ static void died(pid_t pid, int status)
 static void reap(void)
 {
 	int status;
-	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+	for (;;) {
+		siginfo_t ended = { .si_pid = 0 };
+		/* Left as it is at first: so long its pid is its own. */
+		if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || !ended.si_pid)
+			break;
+		pid_t pid = ended.si_pid;
+		if (ended.si_uid != 0 && !sweep_is(pid))
+			session_orphan_ended(pid, ended.si_uid);
+		if (waitpid(pid, &status, WNOHANG) != pid)
+			break;
 		if (pid == keeper.active.pid || pid == keeper.standby.pid) {
 			died(pid, status);
 		} else if (pid == keeper.spawner) {
