@@ -32,6 +32,9 @@ void log_open(void);
 /* Writes a line, unless uid has had its share. UID_NONE: about no user. */
 #define UID_NONE ((uid_t)-1)
 __attribute__((format(printf, 2, 3))) void logf_uid(uid_t uid, const char *format, ...);
+/* Says how many lines were not written, if any: at its time, or now. */
+void log_tick(long now, long *next);
+void log_lost(void);
 long now_ms(void);
 
 /* socket.c */
@@ -58,6 +61,7 @@ struct keeper {
 		long since;
 	} active, standby;
 	long restart;           /* when to look again for what does not run; 0: all does */
+	long stop;              /* when to end, whatever is left; 0: it goes on */
 	struct rlimit files;    /* of open files, as the engine set it */
 };
 extern struct keeper keeper;
@@ -91,6 +95,10 @@ int session_is_supervisor(pid_t pid);
 const char *session_end(pid_t pid);
 /* Tells all of a user's sessions that they are being killed, and why if why is not NULL. */
 void sessions_killed(uid_t uid, const char *why);
+/* Hangs up all sessions, because the container is being stopped. */
+void sessions_hang_up(const char *why);
+/* Whether one is left, or processes of one. */
+int sessions_left(void);
 /* A child has ended that is none of ours; it is not reaped yet. */
 void session_orphan_ended(pid_t pid, uid_t uid);
 void sessions_tick(long now, long *next);

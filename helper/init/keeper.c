@@ -36,6 +36,10 @@
 
 /* Between two starts of what dies at once, or does not start. */
 #define RESTART_MS 500
+/* How long sessions may take to end when the container is stopped: they are asked,
+ * told, then killed within 2 s (package guest). The engine waits for 5 (package
+ * engine). */
+#define STOP_MS 4000
 
 struct keeper keeper = { .listener = -1, .control = -1, .registers = -1, .spawner_fd = -1, .active.start = -1, .standby.start = -1 };
 static int epoll = -1, signals = -1;
@@ -266,6 +270,27 @@ const char *keeper_renew(void)
 	return NULL;
 }
 
+/* As a host that is shut down: nobody gets in any more, and the sessions are hung up.
+ * The container ends when they have. */
+static void stop(void)
+{
+	struct server *servers[] = { &keeper.active, &keeper.standby };
+
+	if (keeper.stop)
+		exit(0); /* told twice */
+	keeper.stop = now_ms() + STOP_MS;
+	keeper.serving = 0; /* what ends is not started again */
+	keeper.restart = 0;
+	for (size_t i = 0; i < LENGTH(servers); i++)
+		if (servers[i]->pid)
+			kill(servers[i]->pid, SIGTERM);
+	if (keeper.spawner)
+		kill(keeper.spawner, SIGTERM);
+	if (keeper.listener >= 0)
+		shutdown(keeper.listener, SHUT_RDWR);
+	sessions_hang_up("the container is being stopped");
+}
+
 static void signalled(void)
 {
 	struct signalfd_siginfo info;
@@ -276,12 +301,14 @@ static void signalled(void)
 			reap();
 			break;
 		case SIGHUP:
+			if (keeper.stop)
+				break;
 			resume_exec();
 			keeper_renew(); /* the new program could not be run */
 			break;
 		case SIGTERM:
 		case SIGINT:
-			exit(0); /* and the container ends */
+			stop();
 		}
 }
 
@@ -305,6 +332,13 @@ static void loop(void)
 		sweeps_tick(now, &next);
 		control_tick(now, &next);
 		memory_tick(now, &next);
+		log_tick(now, &next);
+		if (keeper.stop && (keeper.stop <= now || !sessions_left())) {
+			log_lost();
+			exit(0); /* and the container ends */
+		}
+		if (keeper.stop && (!next || keeper.stop < next))
+			next = keeper.stop;
 		int n = epoll_wait(epoll, events, LENGTH(events), earliest(now_ms(), next));
 		for (int i = 0; i < n; i++) {
 			size_t index = events[i].data.u64 & 0xffffffff;

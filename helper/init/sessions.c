@@ -177,6 +177,11 @@ static void registers(struct session *s, const char *text, int lifeline)
 		drop(s);
 		return;
 	}
+	if (keeper.stop) {
+		answer(s, "stopped");
+		drop(s);
+		return;
+	}
 	if (session_count((uid_t)uid) >= limit) {
 		answer(s, "full");
 		logf_uid((uid_t)uid, "refused uid %lu: too many sessions", uid);
@@ -323,6 +328,21 @@ void sessions_killed(uid_t uid, const char *why)
 		else
 			tell_end(s, SIGKILL);
 	}
+}
+
+void sessions_hang_up(const char *why)
+{
+	for (size_t i = 0; i < sessions_used; i++)
+		if (counts(&sessions[i]))
+			tell_why(&sessions[i], why);
+}
+
+int sessions_left(void)
+{
+	for (size_t i = 0; i < sessions_used; i++)
+		if (counts(&sessions[i]) || sessions[i].state == DYING)
+			return 1;
+	return 0;
 }
 
 const char *session_end(pid_t pid)
