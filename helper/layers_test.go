@@ -15,7 +15,7 @@ const internal = "berth/helper/internal/"
 // layers lists the packages from the bottom up. One may import those of lower
 // layers only.
 var layers = [][]string{
-	{"lifeline", "terminal", "request", "environ", "audit", "fault", "owned", "place", "tree", "sshdcheck"},
+	{"lifeline", "terminal", "request", "environ", "audit", "fault", "owned", "place", "tree", "sshdcheck", "threads"},
 	{"lifelinetest", "policy", "control", "process", "record", "rules"},
 	{"identity", "engine", "guest", "serve"},
 	{"nss", "docker", "direct", "session"},

@@ -12,8 +12,8 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-/* Where things are in the container. helper/internal/place has the same paths: change
- * both. */
+/* Where things are in the container. helper/internal/place has the same paths
+ * (TestPathsAreOneAndTheSame). */
 #define GUEST "/usr/libexec/berth/berth-enter"
 #define SELF "/usr/libexec/berth/berth-init"
 #define PRIVATE "/run/berth/private"

@@ -88,7 +88,7 @@ static pid_t start(const char *role, const int *given, int n)
  * processes (oom_score_adj, the bound of the terminals) is not set for these. */
 static void unsettled(void)
 {
-	int fd = open(UNSETTLED, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = open(UNSETTLED, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		logf_uid(UID_NONE, "%s: %s", UNSETTLED, strerror(errno));
 	else
