@@ -12,7 +12,7 @@ GOBUILD = $(GO) build -trimpath -buildvcs=false
 LDFLAGS = -ldflags '-s -w'
 RELRO = -Wl,-z,relro,-z,now
 # What is built and has C in it, with its guards (scripts/hardening).
-HARDENED = pie-go:build/berth static:build/berth-session pie:build/berth-session-docker static-pie:build/berth-init static-go:build/berth-enter module:build/pam_berth.so
+HARDENED = pie-go:build/berth static:build/berth-session pie:build/berth-session-exec static-pie:build/berth-init static-go:build/berth-guest module:build/pam_berth.so
 FUZZTIME ?= 20s
 export PREFIX DESTDIR PAM_MODULE_DIR
 
@@ -24,9 +24,9 @@ build: ## build everything into build/ (the default)
 	@mkdir -p build
 	$(GOBUILD) -buildmode=pie -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -linkmode=external -extldflags=$(RELRO)' -o build/berth ./helper/cmd/berth
 	$(GOBUILD) -tags netgo,osusergo -ldflags '-s -w -linkmode=external -extldflags "-static $(RELRO)"' -o build/berth-session ./helper/cmd/berth-session
-	$(GOBUILD) -buildmode=pie -ldflags '-s -w -linkmode=external -extldflags=$(RELRO)' -o build/berth-session-docker ./helper/cmd/berth-session-docker
-	$(CC) -std=gnu11 -Wall -Wextra -Werror $(CGO_CFLAGS) -Ihelper/internal/process -static-pie -fPIE $(RELRO) -s -o build/berth-init helper/init/*.c
-	CGO_ENABLED=0 $(GOBUILD) $(LDFLAGS) -o build/berth-enter ./helper/cmd/berth-enter
+	$(GOBUILD) -buildmode=pie -ldflags '-s -w -linkmode=external -extldflags=$(RELRO)' -o build/berth-session-exec ./helper/cmd/berth-session-exec
+	$(CC) -std=gnu11 -Wall -Wextra -Werror $(CGO_CFLAGS) -Ihelper/internal/host/process -static-pie -fPIE $(RELRO) -s -o build/berth-init helper/cmd/berth-init/*.c
+	CGO_ENABLED=0 $(GOBUILD) $(LDFLAGS) -o build/berth-guest ./helper/cmd/berth-guest
 	sh pam/build.sh build/pam_berth.so
 	scripts/hardening $(HARDENED)
 
@@ -45,9 +45,9 @@ test: deps ## install what is missing and run every check and test
 	scripts/test
 
 test-hosts: deps ## berth on whole Debian 12 and 13 hosts under qemu; many minutes
-	hosts/deps
+	test/hosts/deps
 	$(MAKE) --no-print-directory build image
-	$(GO) test -tags hosts -count=1 -timeout 2h -v ./hosts
+	$(GO) test -tags hosts -count=1 -timeout 2h -v ./test/hosts
 
 lint:
 	scripts/lint

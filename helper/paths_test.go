@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"berth/helper/internal/place"
+	"berth/helper/internal/link/paths"
 	"berth/helper/internal/policy"
 )
 
@@ -30,13 +30,13 @@ func defined(t *testing.T, header string) map[string]string {
 // The C of the container and of the PAM module have the paths that Go has.
 func TestPathsAreOneAndTheSame(t *testing.T) {
 	for header, want := range map[string]map[string]string{
-		"init/init.h": {
-			"GUEST": place.Guest + "/berth-enter", "SELF": place.Guest + "/berth-init", "PRIVATE": place.Private, "SERVE": place.Serve,
-			"SOCKET": place.Serve + "/" + place.Socket, "CONTROL": place.Serve + "/" + place.Control,
-			"UNSETTLED": place.Serve + "/" + place.Unsettled, "REGISTER": place.Register,
+		"cmd/berth-init/init.h": {
+			"GUEST": paths.Guest + "/berth-guest", "SELF": paths.Guest + "/berth-init", "PRIVATE": paths.Private, "SERVE": paths.Serve,
+			"SOCKET": paths.Serve + "/" + paths.Socket, "CONTROL": paths.Serve + "/" + paths.Control,
+			"UNSETTLED": paths.Serve + "/" + paths.Unsettled, "REGISTER": paths.Register,
 		},
-		"cmd/berth-session-docker/prelude.c": {"ENGINE": policy.EngineLink, "LIFELINES": policy.LifelineDir + "/"},
-		"../pam/berth.h": {"NAMES": policy.NamesDir, "UNSETTLED": policy.ServeDir + "/" + place.Unsettled},
+		"cmd/berth-session-exec/prelude.c": {"ENGINE": policy.EngineLink, "LIFELINES": policy.LifelineDir + "/"},
+		"../pam/berth.h":                   {"NAMES": policy.NamesDir, "UNSETTLED": policy.ServeDir + "/" + paths.Unsettled},
 	} {
 		have := defined(t, header)
 		for name, path := range want {

@@ -32,7 +32,7 @@ func TestReproducible(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	for _, name := range []string{"berth", "berth-session", "berth-session-docker", "berth-enter", "pam_berth.so"} {
+	for _, name := range []string{"berth", "berth-session", "berth-session-exec", "berth-guest", "pam_berth.so"} {
 		one, err := os.ReadFile(filepath.Join(copies[0], "build", name))
 		if err != nil {
 			t.Fatal(err)

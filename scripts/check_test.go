@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"berth/sshd/labs"
+	"berth/test/labs"
 )
 
 const (

@@ -30,7 +30,7 @@ int main(int argc, char **argv) { char b[64]; snprintf(b, argc * 8, "%s", argv[0
 	compile := func(t *testing.T, args string) string {
 		t.Helper()
 		out := filepath.Join(t.TempDir(), "x")
-		argv := append(strings.Fields(string(flags)), "-I../helper/internal/process", source, "-o", out)
+		argv := append(strings.Fields(string(flags)), "-I../helper/internal/host/process", source, "-o", out)
 		if text, err := exec.Command("gcc", append(argv, strings.Fields(args)...)...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, text)
 		}

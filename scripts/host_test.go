@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"berth/sshd/labs"
+	"berth/test/labs"
 )
 
 const (
@@ -79,8 +79,8 @@ func TestInstallAsTheReadmeSays(t *testing.T) {
 	if strings.TrimSpace(l.Exec(t, "berth", "config", "transport")) == "direct" {
 		mode = "755 root"
 	}
-	if got := strings.TrimSpace(l.Exec(t, "stat", "-c", "%a %G", berthSession+"-docker")); got != mode {
-		t.Errorf("berth-session-docker: %s, want %s", got, mode)
+	if got := strings.TrimSpace(l.Exec(t, "stat", "-c", "%a %G", berthSession+"-exec")); got != mode {
+		t.Errorf("berth-session-exec: %s, want %s", got, mode)
 	}
 
 	l.Exec(t, installSSHD)

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"berth/sshd/labs"
+	"berth/test/labs"
 )
 
 // config is what the lab has that a default installation has not: room for 200
@@ -73,7 +73,7 @@ cat >/etc/ssh/sshd_config.d/20-bench.conf <<EOS
 Port $docker
 Port $cli
 Match LocalPort $docker
-	ForceCommand /usr/libexec/berth/berth-session-docker
+	ForceCommand /usr/libexec/berth/berth-session-exec
 Match LocalPort $cli
 	ForceCommand /etc/berth/execdocker.sh
 Match all
@@ -100,8 +100,8 @@ kill -HUP "$(cat "$lab/sshd.pid")"
 	bencher := []string{"-o", "User=bencher"}
 	columns := []column{
 		with("plain", `^sshd: bencher`, bencher...),
-		with("direct", `/berth-enter session - `, "-o", "User=alice"),
-		with("docker", `/berth-enter session [0-9]`, "-o", fmt.Sprintf("Port=%d", ports[0])),
+		with("direct", `/berth-guest session - `, "-o", "User=alice"),
+		with("docker", `/berth-guest session [0-9]`, "-o", fmt.Sprintf("Port=%d", ports[0])),
 		with("CLI", `^$`, append(bencher, "-o", fmt.Sprintf("Port=%d", ports[1]))...),
 	}
 	for _, c := range columns {

@@ -16,7 +16,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"berth/sshd/labs"
+	"berth/test/labs"
 )
 
 // users have as many sessions each as the default session.limit allows.

@@ -4,7 +4,7 @@
 // or her login shell. It holds no right that she lacks, and is a static program:
 // no loader stands before it that her environment could talk to. Where the container
 // serves sessions it connects to it; elsewhere, as the policy says, it gives way
-// to berth-session-docker.
+// to berth-session-exec.
 package main
 
 import (
@@ -12,13 +12,13 @@ import (
 	"fmt"
 	"os"
 
-	"berth/helper/internal/direct"
-	"berth/helper/internal/fault"
-	"berth/helper/internal/identity"
-	"berth/helper/internal/login"
+	"berth/helper/internal/host/direct"
+	"berth/helper/internal/host/identity"
+	"berth/helper/internal/host/login"
+	"berth/helper/internal/host/process"
+	"berth/helper/internal/host/session"
+	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/policy"
-	"berth/helper/internal/process"
-	"berth/helper/internal/session"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,14 +49,14 @@ func engineGroup(p policy.Policy) uint32 {
 // has been asked of the container yet.
 func instead(p policy.Policy, err error) error {
 	switch {
-	case p.Transport == policy.Docker && err == nil:
-	case p.Transport == policy.Auto && errors.Is(err, fault.ErrNotServed):
+	case p.Transport == policy.Exec && err == nil:
+	case p.Transport == policy.Auto && errors.Is(err, loginerror.ErrNotServed):
 	default:
 		return err
 	}
 	self, ferr := os.Executable()
 	if ferr == nil {
-		ferr = process.GiveWay(self + login.DockerSuffix)
+		ferr = process.GiveWay(self + login.ExecSuffix)
 	}
-	return errors.Join(err, fmt.Errorf("%s%s: %w", self, login.DockerSuffix, ferr))
+	return errors.Join(err, fmt.Errorf("%s%s: %w", self, login.ExecSuffix, ferr))
 }

@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"berth/helper/internal/sshdcheck"
+	"berth/helper/internal/admin/sshdcheck"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"

@@ -14,7 +14,7 @@ import (
 	"strconv"
 	"strings"
 
-	"berth/helper/internal/engine"
+	"berth/helper/internal/admin/engine"
 
 	"golang.org/x/sys/unix"
 )

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"syscall"
 
-	"berth/helper/internal/place"
+	"berth/helper/internal/link/paths"
+	"berth/helper/internal/link/rules"
 	"berth/helper/internal/policy"
-	"berth/helper/internal/rules"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +24,7 @@ import (
 func libexec() string {
 	self, err := os.Executable()
 	if err != nil {
-		return place.Guest
+		return paths.Guest
 	}
 	return filepath.Join(filepath.Dir(filepath.Dir(self)), "libexec", "berth")
 }
@@ -80,7 +80,10 @@ func prepare(p policy.Policy, configDir string) (notes []note, err error) {
 	if err := served(p, socket.Gid); err != nil {
 		return nil, err
 	}
-	return programs(p.Transport, socket), nil
+	for _, value := range p.Renamed {
+		notes = append(notes, note{text: "berth.toml: " + value})
+	}
+	return append(notes, programs(p.Transport, socket)...), nil
 }
 
 // note is what an administrator should know although nothing failed.
@@ -95,7 +98,7 @@ func programs(transport string, socket unix.Stat_t) (notes []note) {
 		notes = append(notes, note{fmt.Sprintf(format, args...), closed})
 	}
 	sessionPath := filepath.Join(libexec(), "berth-session")
-	dockerPath := sessionPath + "-docker"
+	execPath := sessionPath + "-exec"
 	const special = unix.S_ISUID | unix.S_ISGID
 	var st unix.Stat_t
 	switch err := unix.Stat(sessionPath, &st); {
@@ -104,15 +107,15 @@ func programs(transport string, socket unix.Stat_t) (notes []note) {
 	case st.Uid != 0 || st.Mode&(special|0o022) != 0:
 		add(true, "%s must be root's, writable by nobody else, with no special bit", sessionPath)
 	}
-	err := unix.Stat(dockerPath, &st)
+	err := unix.Stat(execPath, &st)
 	right := err == nil && st.Gid == socket.Gid && st.Mode&special == unix.S_ISGID && st.Uid == 0
 	switch {
 	case transport == policy.Direct && err == nil && st.Mode&special != 0:
-		add(false, "%s has a special bit that transport direct has no use for: remove it", dockerPath)
-	case transport == policy.Docker && !right:
-		add(true, "%s must be root's and setgid to gid %d, which owns the engine's socket: nobody can log in", dockerPath, socket.Gid)
+		add(false, "%s has a special bit that transport direct has no use for: remove it", execPath)
+	case transport == policy.Exec && !right:
+		add(true, "%s must be root's and setgid to gid %d, which owns the engine's socket: nobody can log in", execPath, socket.Gid)
 	case transport == policy.Auto && err == nil && !right:
-		add(false, "%s must be root's and setgid to gid %d, which owns the engine's socket: without it no login starts a stopped container", dockerPath, socket.Gid)
+		add(false, "%s must be root's and setgid to gid %d, which owns the engine's socket: without it no login starts a stopped container", execPath, socket.Gid)
 	}
 	return notes
 }

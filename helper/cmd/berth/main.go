@@ -11,8 +11,8 @@ import (
 	"os"
 	"time"
 
-	"berth/helper/internal/engine"
-	"berth/helper/internal/fault"
+	"berth/helper/internal/admin/engine"
+	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/policy"
 
 	"github.com/spf13/cobra"
@@ -77,9 +77,9 @@ type runner func(func(context.Context, *cobra.Command, policy.Policy, *engine.En
 func hint(err error) string {
 	var problems *policy.Problems
 	switch {
-	case errors.Is(err, fault.ErrUnreachable):
+	case errors.Is(err, loginerror.ErrUnreachable):
 		return "is the engine running, and is engine.socket right?"
-	case errors.Is(err, fault.ErrNoImage):
+	case errors.Is(err, loginerror.ErrNoImage):
 		return "`make image` builds berth:latest; container.image names another"
 	case errors.Is(err, errDiffers):
 		return "`berth up --recreate` makes it anew and ends the sessions in it"

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"time"
 
-	"berth/helper/internal/control"
-	"berth/helper/internal/engine"
-	"berth/helper/internal/lifeline"
+	"berth/helper/internal/admin/control"
+	"berth/helper/internal/admin/engine"
+	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/policy"
 
 	"github.com/spf13/cobra"
@@ -58,7 +58,7 @@ func serves(ctx context.Context, p policy.Policy, e *engine.Engine) error {
 		}
 	}
 	switch {
-	case p.Transport == policy.Docker:
+	case p.Transport == policy.Exec:
 		return nil
 	case c.Server == 0:
 		return errors.New("no server runs in it")

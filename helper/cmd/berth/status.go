@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"time"
 
-	"berth/helper/internal/control"
-	"berth/helper/internal/engine"
+	"berth/helper/internal/admin/control"
+	"berth/helper/internal/admin/engine"
 	"berth/helper/internal/policy"
 
 	"github.com/spf13/cobra"

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"berth/helper/internal/engine"
+	"berth/helper/internal/admin/engine"
 	"berth/helper/internal/policy"
 
 	"github.com/spf13/cobra"
@@ -60,7 +60,7 @@ func up(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.Engi
 	if err != nil {
 		return err
 	}
-	if p.Transport != policy.Docker && !state.LiveRestore {
+	if p.Transport != policy.Exec && !state.LiveRestore {
 		cmd.PrintErrf("berth: the engine ends its containers when it stops; with \"live-restore\": true in its daemon.json the sessions outlive it\n")
 	}
 	for _, d := range state.Differences {

@@ -27,7 +27,7 @@ type key struct {
 // first table has none.
 var keys = map[string]map[string]key{
 	"": {
-		"transport": text(func(p *Policy) *string { return &p.Transport }, `^(auto|direct|docker)$`, "must be auto, direct or docker"),
+		"transport": renamed(text(func(p *Policy) *string { return &p.Transport }, `^(auto|direct|exec)$`, "must be auto, direct or exec"), "transport", "docker", Exec),
 	},
 	"engine": {
 		"socket":  path(func(p *Policy) *string { return &p.Engine.Socket }),
@@ -109,6 +109,20 @@ func text(field func(*Policy) *string, pattern, due string) key {
 		}
 		return s, nil
 	}, orNone)
+}
+
+// renamed has the key called name read the value that was once called old as the value now, and
+// notes it.
+func renamed(k key, name, old, now string) key {
+	set := k.set
+	k.set = func(p *Policy, v any) error {
+		if v == any(old) {
+			p.Renamed = append(p.Renamed, fmt.Sprintf("%s: %q is called %q now", name, old, now))
+			v = now
+		}
+		return set(p, v)
+	}
+	return k
 }
 
 func path(field func(*Policy) *string) key {

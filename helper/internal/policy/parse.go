@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"berth/helper/internal/owned"
+	"berth/helper/internal/link/rootfile"
 
 	"github.com/BurntSushi/toml"
 )
@@ -44,7 +44,7 @@ func Load(path string) (Policy, error) {
 }
 
 func load(path string) (Policy, map[string]any, error) {
-	data, err := owned.Read(path)
+	data, err := rootfile.Read(path)
 	if err != nil {
 		return Policy{}, nil, &Problems{path, []Problem{{"", err.Error()}}}
 	}

@@ -9,7 +9,7 @@ import (
 	"maps"
 	"time"
 
-	"berth/helper/internal/place"
+	"berth/helper/internal/link/paths"
 )
 
 // Path is where the configuration is. No argument or variable of berth-session
@@ -21,16 +21,16 @@ const Path = "/etc/berth/berth.toml"
 const (
 	EngineLink  = "/etc/berth/engine.sock"
 	ServeDir    = "/var/lib/berth/serve" // where the container makes its sockets
-	ServeSocket = ServeDir + "/" + place.Socket
+	ServeSocket = ServeDir + "/" + paths.Socket
 	NamesDir    = "/var/lib/berth/names"    // what pam_berth.so records, and the rules that sessions go by
-	LifelineDir = "/var/lib/berth/lifeline" // the sockets of transport docker's sessions
+	LifelineDir = "/var/lib/berth/lifeline" // the sockets of transport exec's sessions
 )
 
 // The ways to the container.
 const (
-	Auto   = "auto"   // direct where the container serves sessions, else docker
+	Auto   = "auto"   // direct where the container serves sessions, else exec
 	Direct = "direct" // by the socket that the container serves
-	Docker = "docker" // by an exec of the engine's
+	Exec   = "exec"   // by an exec of the engine's
 )
 
 // Policy is a whole configuration.
@@ -41,6 +41,8 @@ type Policy struct {
 	Session   Session
 	Users     Users
 	Sources   Sources // no key of the file
+	// Renamed says which values of the file have another name now.
+	Renamed []string
 }
 
 // Engine is where the container engine is and how long a login waits for it.
@@ -124,7 +126,7 @@ func Default() Policy {
 		},
 		// login.defs' 60000 would keep most directory servers' users out.
 		Users:   Users{UIDMin: 1000, UIDMax: 1<<31 - 1},
-		Sources: Sources{Guest: place.Guest + "/guest", Lifeline: LifelineDir, Serve: ServeDir, Names: NamesDir},
+		Sources: Sources{Guest: paths.Guest + "/guest", Lifeline: LifelineDir, Serve: ServeDir, Names: NamesDir},
 	}
 }
 

@@ -7,11 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"berth/helper/internal/owned"
+	"berth/helper/internal/link/rootfile"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,6 +38,14 @@ func TestDefaultIsValid(t *testing.T) {
 	}
 	if err := setTmpfs(&Policy{}, table); err != nil {
 		t.Error(err)
+	}
+}
+
+// What berth.toml says in an earlier version's words counts, and is noted.
+func TestRenamed(t *testing.T) {
+	p, err := Parse([]byte("transport = \"docker\"\n"))
+	if err != nil || p.Transport != Exec || !slices.Equal(p.Renamed, []string{`transport: "docker" is called "exec" now`}) {
+		t.Errorf("%q, %q, %v", p.Transport, p.Renamed, err)
 	}
 }
 
@@ -191,7 +200,7 @@ func TestLoadTrustsRootAlone(t *testing.T) {
 			return errors.Join(os.Rename(p, p+".real"), os.Symlink(p+".real", p))
 		},
 		"a FIFO": func(p string) error { return errors.Join(os.Remove(p), unix.Mkfifo(p, 0o644)) },
-		"long":   func(p string) error { return os.Truncate(p, owned.Largest+1) },
+		"long":   func(p string) error { return os.Truncate(p, rootfile.Largest+1) },
 	} {
 		path := filepath.Join(t.TempDir(), "berth.toml")
 		if err := os.WriteFile(path, nil, 0o644); err != nil {

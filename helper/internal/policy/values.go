@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync"
 
-	"berth/helper/internal/place"
+	"berth/helper/internal/link/paths"
 )
 
 var networkName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`) })
@@ -163,7 +163,7 @@ func setMounts(p *Policy, v any) error {
 				return fmt.Errorf("number %d: source holds or is in %s, which is the host's own", i+1, own)
 			}
 		}
-		for _, own := range []string{place.Guest, "/run/berth", "/proc", "/sys", "/dev"} {
+		for _, own := range []string{paths.Guest, "/run/berth", "/proc", "/sys", "/dev"} {
 			if covers(m.Target, own) || covers(own, m.Target) {
 				return fmt.Errorf("number %d: target would cover %s", i+1, own)
 			}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Process: what berth-guest session becomes when the user's program runs. As: the
+// user. Nobody but root may read the file of this program, so the kernel lets no other
+// process of the user's into this one (execve(2), ptrace(2)).
+//
+//	berth-init watch PID LINGER LIFELINE KEEPER    the last two are descriptors
+//
+// It has one thread and a few pages, for as long as the session lasts. When something
+// is left at the session's end, it becomes `berth-guest clear`, which ends that.
+
+#define _GNU_SOURCE
+#include "init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* How long children may take that end together with the program, before they count
+ * as left over. */
+#define SETTLE_MS 1
+
+static pid_t program;
+static int line, keeper_fd;
+
+/* An Exit frame (package lifeline). */
+static void tell_end(int status)
+{
+	char frame[64], code[24], sig[24];
+
+	snprintf(code, sizeof code, "status=%d", WIFEXITED(status) ? WEXITSTATUS(status) : 0);
+	snprintf(sig, sizeof sig, "signal=%d", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+	size_t n = frame_make(frame, sizeof frame, 'X', 2, (const char *const[]){ code, sig });
+	if (send(line, frame, n, MSG_NOSIGNAL) < 0)
+		return; /* there is nobody to tell */
+}
+
+/* Waits for children that have ended. Returns 0 when there is none any more. */
+static int reap(void)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (pid == program) {
+			tell_end(status);
+			close(line);
+			line = -1;
+			program = 0;
+		}
+	return pid == 0;
+}
+
+/* Obeys what came on the lifeline: a Signal frame is 'G', the length 1, a number.
+ * Anything else, or nothing more, is the session's end. */
+static int obey(void)
+{
+	static unsigned char frame[6];
+	static size_t have;
+	ssize_t n = recv(line, frame + have, sizeof frame - have, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 1;
+	if (n <= 0)
+		return 0;
+	have += (size_t)n;
+	if (have < sizeof frame)
+		return 1;
+	have = 0;
+	if (memcmp(frame, "G\0\0\0\1", 5) != 0)
+		return 0;
+	kill(-program, frame[5]);
+	return 1;
+}
+
+__attribute__((noreturn)) static void clear_up(void)
+{
+	char *argv[] = { (char[]){ GUEST }, (char[]){ "clear" }, NULL }, *none[] = { NULL };
+	sigset_t set;
+
+	/* It expects the keeper's connection as descriptor 3. All else is closed. */
+	if (dup2(keeper_fd, 3) != 3 || close_range(4, ~0U, 0) != 0)
+		_exit(1);
+	sigemptyset(&set);
+	sigprocmask(SIG_SETMASK, &set, NULL);
+	execve(GUEST, argv, none);
+	_exit(1); /* the keeper ends what is left */
+}
+
+__attribute__((noreturn)) static void done(void)
+{
+	send(keeper_fd, "done", 4, MSG_NOSIGNAL | MSG_DONTWAIT);
+	_exit(0);
+}
+
+int watch_main(int argc, char **argv)
+{
+	struct signalfd_siginfo info;
+	struct pollfd polled[2];
+	sigset_t all;
+	int linger, gone = 0;
+
+	if (argc != 6 || (program = atoi(argv[2])) < 2 || (line = atoi(argv[4])) < 3 || (keeper_fd = atoi(argv[5])) < 3)
+		return 2;
+	linger = !strcmp(argv[3], "1");
+	prctl(PR_SET_DUMPABLE, 0);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	sigemptyset(&all);
+	sigaddset(&all, SIGCHLD);
+	polled[0] = (struct pollfd){ .fd = signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC), .events = POLLIN };
+	if (polled[0].fd < 0)
+		return 1;
+	for (;;) {
+		if (!reap())
+			done();
+		if (!program && !gone && !linger) {
+			/* It has ended, and what it left may be ending, too. */
+			poll(polled, 1, SETTLE_MS);
+			if (!reap())
+				done();
+			clear_up();
+		}
+		if (gone && !linger)
+			clear_up();
+		polled[1] = (struct pollfd){ .fd = line, .events = POLLIN };
+		if (poll(polled, 2, -1) > 0 && polled[0].revents)
+			while (read(polled[0].fd, &info, sizeof info) == sizeof info)
+				;
+		if (line >= 0 && polled[1].revents && !obey()) {
+			/* As the kernel does to a session whose terminal went away. */
+			if (program) {
+				kill(-program, SIGHUP);
+				kill(-program, SIGCONT);
+			}
+			close(line);
+			line = -1;
+			gone = 1;
+		}
+	}
+}

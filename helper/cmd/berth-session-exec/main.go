@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// berth-session-exec is berth-session by way of the engine: setgid to the
+// group of the engine's socket, it has the engine start berth-guest in the
+// container. berth-session gives way to it where the policy says so, and where
+// the container does not serve sessions itself. It takes the same arguments and
+// believes them as little.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"berth/helper/internal/host/exec"
+	"berth/helper/internal/host/identity"
+	"berth/helper/internal/host/login"
+	"berth/helper/internal/host/nss"
+	"berth/helper/internal/host/session"
+	"berth/helper/internal/policy"
+)
+
+func main() {
+	pre := readPrelude()
+	login.Main(login.Way{
+		Directory:   func(policy.Policy) identity.Directory { return nss.Directory{} },
+		EngineGroup: func(policy.Policy) uint32 { return pre.group },
+		Transport: func(p policy.Policy) (session.Transport, error) {
+			if p.Transport == policy.Direct {
+				return nil, errors.New("the policy's transport is direct: this program is of no use")
+			}
+			if err := errors.Join(pre.err, linked(p.Engine.Socket)); err != nil {
+				return nil, err
+			}
+			return exec.Transport(p, pre.opened), nil
+		},
+	})
+}
+
+// linked fails when the engine that was connected to is not the one that the
+// configuration names.
+func linked(socket string) error {
+	target, err := os.Readlink(policy.EngineLink)
+	if err != nil {
+		return fmt.Errorf("engine link: %w", err)
+	}
+	if target != socket {
+		return fmt.Errorf("%s leads to %s, engine.socket is %s: run `berth up`", policy.EngineLink, target, socket)
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package control asks the container's first process, the keeper, about its
+// sessions (helper/cmd/berth-init/control.c). What it costs does not depend on what the
+// container's processes are, and the engine has no part in it.
+//
+// Process: berth. As: root of the host, whom alone the keeper answers.
+package control
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"berth/helper/internal/link/paths"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoKeeper is a container that does not run, or one whose first process is not
+// berth's.
+var ErrNoKeeper = errors.New("no container of berth's is running here")
+
+// ErrRemapped is a container whose root is not the host's: there every caller is
+// nobody.
+var ErrRemapped = errors.New("the engine has given the container other user ids (userns-remap)")
+
+// Keeper is one in whose container the directory dir of the host is served.
+type Keeper struct{ dir string }
+
+// At returns the keeper that serves dir. Nothing is asked yet.
+func At(dir string) Keeper { return Keeper{dir} }
+
+// bound is how long an answer may take.
+const bound = 5 * time.Second
+
+// ask sends one request and returns the lines of the answer and the pid, on this
+// host, of who gave it.
+func (k Keeper) ask(format string, args ...any) (lines []string, pid int, err error) {
+	path := filepath.Join(k.dir, paths.Control)
+	conn, err := net.DialTimeout("unix", path, bound)
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
+		return nil, 0, fmt.Errorf("%w: %w", ErrNoKeeper, err)
+	case err != nil:
+		return nil, 0, fmt.Errorf("keeper: %w", err)
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return nil, 0, fmt.Errorf("keeper: %w", err)
+	}
+	var peer *unix.Ucred
+	if cerr := raw.Control(func(fd uintptr) { peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); cerr != nil || err != nil {
+		return nil, 0, fmt.Errorf("keeper: %w", errors.Join(cerr, err))
+	}
+	if peer.Uid != 0 {
+		return nil, 0, fmt.Errorf("%w: %s is uid %d's", ErrRemapped, path, peer.Uid)
+	}
+	if err := conn.SetDeadline(time.Now().Add(bound)); err != nil {
+		return nil, 0, fmt.Errorf("keeper: %w", err)
+	}
+	if _, err := fmt.Fprintf(conn, format+"\n", args...); err != nil {
+		return nil, 0, fmt.Errorf("keeper: %w", err)
+	}
+	for scanner := bufio.NewScanner(conn); ; {
+		if !scanner.Scan() {
+			if err = scanner.Err(); err == nil && len(lines) == 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			break
+		}
+		lines = append(lines, scanner.Text())
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("keeper: %w", err)
+	}
+	return lines, int(peer.Pid), nil
+}
+
+// Count is what the keeper knows in numbers. The pids are of the container's own.
+type Count struct {
+	PID      int // the keeper's, on this host
+	Sessions int
+	Ending   int // sessions that are over, and whose processes are being ended
+	Spare    int // supervisors that wait for a session
+	Server   int // pids; 0: none runs
+	Standby  int
+	Spawner  int
+	Serving  bool // it offers the socket to this host's users
+}
+
+// Count asks how many sessions there are, and who runs.
+func (k Keeper) Count() (Count, error) {
+	lines, pid, err := k.ask("count")
+	if err != nil {
+		return Count{}, err
+	}
+	c := Count{PID: pid}
+	serving := 0
+	fields := map[string]*int{"sessions": &c.Sessions, "ending": &c.Ending, "spare": &c.Spare, "server": &c.Server, "standby": &c.Standby,
+		"spawner": &c.Spawner, "serving": &serving}
+	for _, line := range lines {
+		key, value, _ := strings.Cut(line, "=")
+		if field := fields[key]; field != nil {
+			if *field, err = strconv.Atoi(value); err != nil {
+				return Count{}, fmt.Errorf("keeper: %q: %w", line, err)
+			}
+		}
+	}
+	c.Serving = serving == 1
+	return c, nil
+}
+
+// Session is one that is open.
+type Session struct {
+	PID       int // of its supervisor, in the container
+	UID       uint32
+	Since     time.Time
+	Transport string // "direct" or "exec"
+}
+
+// List asks for the open sessions.
+func (k Keeper) List() ([]Session, error) {
+	var all []Session
+	for from := 0; ; {
+		lines, _, err := k.ask("list %d", from)
+		if err != nil {
+			return nil, err
+		}
+		last := lines[len(lines)-1]
+		for _, line := range lines[:len(lines)-1] {
+			var s Session
+			var since int64
+			if _, err := fmt.Sscanf(line, "%d %d %d %s", &s.PID, &s.UID, &since, &s.Transport); err != nil {
+				return nil, fmt.Errorf("keeper: %q: %w", line, err)
+			}
+			s.Since = time.Unix(since, 0)
+			all = append(all, s)
+		}
+		if last == "end" {
+			return all, nil
+		}
+		if _, err := fmt.Sscanf(last, "more %d", &from); err != nil {
+			return nil, fmt.Errorf("keeper: %q: %w", last, err)
+		}
+	}
+}
+
+// End ends the session whose supervisor is pid.
+func (k Keeper) End(pid int) error { return k.order("end %d", pid) }
+
+// Renew has the programs, and the rules, of now take over. The sessions go on. It
+// returns when the new server serves, or says why the old one goes on.
+func (k Keeper) Renew() error { return k.order("renew") }
+
+func (k Keeper) order(format string, args ...any) error {
+	lines, _, err := k.ask(format, args...)
+	if err == nil && lines[0] != "ok" {
+		err = fmt.Errorf("keeper: %s", lines[0])
+	}
+	return err
+}
+
+// Unsettled reports whether Settle has something to do since the container's
+// start.
+func (k Keeper) Unsettled() bool {
+	_, err := os.Lstat(filepath.Join(k.dir, paths.Unsettled))
+	return err == nil
+}

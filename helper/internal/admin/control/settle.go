@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Process: berth, run by the administrator or by pam_berth.so's worker. As: root of
+// the host.
+//
+// What root of the host does after each start of a container, because nobody in it
+// may: bound its terminals, and give berth's own processes their place when memory
+// is short. No daemon does it: `berth up` does, and the next login's PAM session.
+
+package control
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"berth/helper/internal/link/paths"
+
+	"golang.org/x/sys/unix"
+)
+
+// spared is the oom_score_adj of the keeper and the servers (proc(5)): below that of
+// any session, whose processes may go down to 0, and no lower. Not -1000: a server
+// that grows without end is still ended, and followed by the next.
+const spared = -900
+
+// ahead is the keeper's nice value.
+const ahead = -10
+
+// Settle does what is due. It may be called at any time, and twice at once. What it
+// returns beside an error the administrator should know.
+func (k Keeper) Settle(terminals int64) (notes []string, err error) {
+	mark := filepath.Join(k.dir, paths.Unsettled)
+	// First: what the keeper starts from here on is for the next time.
+	if err := os.Remove(mark); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("settle: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			if file, cerr := os.OpenFile(mark, os.O_CREATE|os.O_WRONLY|unix.O_NOFOLLOW, 0o600); cerr == nil {
+				file.Close()
+			}
+		}
+	}()
+	c, err := k.Count()
+	if err != nil {
+		return nil, fmt.Errorf("settle: %w", err)
+	}
+	if err := k.boundTerminals(c.PID, terminals); err != nil {
+		return nil, fmt.Errorf("settle: terminals: %w", err)
+	}
+	// It has to be quicker than those who take the memory; it is idle otherwise.
+	if err := unix.Setpriority(unix.PRIO_PROCESS, c.PID, ahead); err != nil && !errors.Is(err, unix.ESRCH) {
+		notes = append(notes, fmt.Sprintf("the keeper's priority cannot be raised: %v", err))
+	}
+	err = setScores(c)
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		return append(notes, "root may not lower oom_score_adj on this host (it lacks CAP_SYS_RESOURCE): "+
+			"when memory is short the kernel chooses between berth's processes and sessions by their size alone"), nil
+	}
+	return notes, err
+}
+
+// setScores lowers the score of the keeper and the servers, and has that of the
+// spawner and its children at 0. Written by root that is also how far a process, and
+// all that descend from it, may lower their own (fs/proc/base.c, oom_score_adj_min).
+func setScores(c Count) error {
+	ids, err := childrenOf(c.PID)
+	if err != nil {
+		return err
+	}
+	if err := setScore(c.PID, spared); err != nil {
+		return err
+	}
+	for pid, inside := range ids {
+		switch inside {
+		case c.Server, c.Standby:
+			err = setScore(pid, spared)
+		case c.Spawner:
+			err = setScore(pid, 0)
+			waiting, cerr := childrenOf(pid)
+			err = errors.Join(err, cerr)
+			for supervisor := range waiting {
+				err = errors.Join(err, setScore(supervisor, 0))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func setScore(pid, score int) error {
+	err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(score)), 0)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return nil // it has ended
+	}
+	return err
+}
+
+// childrenOf returns the children of pid, each with its pid in its own namespace.
+func childrenOf(pid int) (map[int]int, error) {
+	found := map[int]int{}
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return nil, fmt.Errorf("children: %w", err)
+	}
+	for _, task := range tasks {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, task.Name()))
+		if err != nil {
+			continue
+		}
+		for _, word := range strings.Fields(string(text)) {
+			child, _ := strconv.Atoi(word)
+			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", child))
+			_, rest, _ := strings.Cut(string(status), "\nNSpid:")
+			line, _, _ := strings.Cut(rest, "\n")
+			if pids := strings.Fields(line); len(pids) > 0 {
+				found[child], _ = strconv.Atoi(pids[len(pids)-1])
+			}
+		}
+	}
+	return found, nil
+}
+
+// boundTerminals gives the container's devpts a bound of its own: the kernel has one
+// pool for all. The other options must be given again, or they are lost.
+func (k Keeper) boundTerminals(pid int, most int64) error {
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	options, err := ptsOptions(pid)
+	if err != nil {
+		return err
+	}
+	// Opened, then asked again: the number was the keeper's all the while.
+	if again, err := k.Count(); err != nil || again.PID != pid {
+		return fmt.Errorf("the container was restarted meanwhile: %w", errors.Join(err, unix.ESRCH))
+	}
+	done := make(chan error)
+	go func() {
+		// This thread stays in the container's namespace, and ends with the goroutine.
+		runtime.LockOSThread()
+		err := unix.Unshare(unix.CLONE_FS)
+		if err == nil {
+			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS)
+		}
+		if err == nil {
+			err = unix.Mount("", "/dev/pts", "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NOEXEC, options+",max="+strconv.FormatInt(most, 10))
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// ptsOptions returns gid, mode and ptmxmode of the devpts of a process.
+func ptsOptions(pid int) (string, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		return "", err
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		fields := strings.Fields(line)
+		if len(fields) < 9 || fields[4] != "/dev/pts" || !slices.Contains(fields, "devpts") {
+			continue
+		}
+		var kept []string
+		for _, option := range strings.Split(fields[len(fields)-1], ",") {
+			if name, _, _ := strings.Cut(option, "="); name == "gid" || name == "mode" || name == "ptmxmode" {
+				kept = append(kept, option)
+			}
+		}
+		return strings.Join(kept, ","), nil
+	}
+	return "", errors.New("the container has no /dev/pts")
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sshdcheck
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// host has services of PAM in a directory of the test's.
+func host(t *testing.T, services map[string]string) Host {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range services {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Host{Session: "/usr/libexec/berth/berth-session", PAM: []string{dir}}
+}
+
+func modules(entries []entry) string {
+	var names []string
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(strings.TrimPrefix(e.module, "pam_"), ".so"))
+	}
+	return strings.Join(names, " ")
+}
+
+// Which lines a login comes to, by the rules of libpam.
+func TestReach(t *testing.T) {
+	alice := account{name: "alice", uid: "1000", shell: "/bin/bash", groups: []string{"alice", "berth"}}
+	admin := account{name: "admin", uid: "1001", shell: "/bin/bash", groups: []string{"admin", "admins"}}
+	both := account{name: "both", uid: "1002", shell: "/bin/bash", groups: []string{"both", "berth", "admins"}}
+	caged := account{name: "caged", uid: "1003", shell: "/usr/libexec/berth/berth-session", groups: []string{"caged"}}
+	const guard = "session [success=1 default=ignore] pam_succeed_if.so quiet user ingroup admins\n" +
+		"session [success=ignore default=2] pam_succeed_if.so quiet user notingroup berth\n" +
+		"session [success=ignore default=1] pam_succeed_if.so quiet shell != /usr/libexec/berth/berth-session\n" +
+		"-session optional pam_systemd.so\nsession optional pam_mail.so\n"
+	const common = "session [default=1] pam_permit.so\nsession requisite pam_deny.so\nsession required pam_permit.so\n"
+	for _, c := range []struct {
+		name     string
+		services map[string]string
+		whose    account
+		systemd  bool // may be reached
+		mail     bool // is reached when all goes well
+	}{
+		{"guard: member", map[string]string{"sshd": guard}, alice, false, true},
+		{"guard: admin", map[string]string{"sshd": guard}, admin, true, true},
+		{"guard: both", map[string]string{"sshd": guard}, both, true, true},
+		{"guard: login shell", map[string]string{"sshd": guard}, caged, false, true},
+		{"included", map[string]string{"sshd": "@include c\n" + guard, "c": common}, alice, false, true},
+		{"included by type", map[string]string{"sshd": "session include c\n", "c": "auth required pam_systemd.so\n" + guard}, alice, false, true},
+		{"not guarded in an included file", map[string]string{"sshd": "@include c\n" + guard, "c": common + "session optional pam_systemd.so\n"}, alice, true, true},
+		{"a jump counts a substack as one", map[string]string{
+			"sshd": "session [success=1 default=ignore] pam_succeed_if.so user ingroup berth\nsession substack c\nsession optional pam_mail.so\n",
+			"c":    "session optional pam_unix.so\nsession optional pam_systemd.so\n"}, alice, false, true},
+		{"done ends a substack alone", map[string]string{
+			"sshd": "session substack c\nsession optional pam_mail.so\n", "c": "session sufficient pam_permit.so\nsession optional pam_systemd.so\n"}, alice, false, true},
+		{"done ends all", map[string]string{"sshd": "session sufficient pam_permit.so\n" + "session optional pam_systemd.so\nsession optional pam_mail.so\n"}, alice, false, false},
+		{"what nobody knows may fail", map[string]string{"sshd": "session [success=1 default=ignore] pam_exec.so /x\n-session optional pam_systemd.so\nsession optional pam_mail.so\n"},
+			alice, true, true},
+		{"a condition nobody knows", map[string]string{"sshd": "session [success=1 default=ignore] pam_succeed_if.so rhost = x\nsession optional pam_systemd.so\nsession optional pam_mail.so\n"},
+			alice, true, true},
+		{"continued, commented, upper case", map[string]string{"sshd": "SESSION required \\\n pam_systemd.so # no\n#session required pam_mail.so\n"}, alice, true, false},
+		{"an absolute path", map[string]string{"sshd": "session required /lib/security/pam_systemd.so\nsession [ success=ok default=ignore ] pam_mail.so a=[b c]\n"}, alice, true, true},
+		{"no line: the service other", map[string]string{"sshd": "auth required pam_deny.so\n", "other": "session required pam_systemd.so\nsession required pam_mail.so\n"}, alice, true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := host(t, c.services)
+			entries, err := h.readStack("sshd", "session")
+			if err != nil {
+				t.Fatal(err)
+			}
+			may, does := modules(h.reach(entries, c.whose, false)), modules(h.reach(entries, c.whose, true))
+			if got := strings.Contains(may, "systemd"); got != c.systemd {
+				t.Errorf("pam_systemd may be reached: %t, want %t (%s)", got, c.systemd, may)
+			}
+			if got := strings.Contains(does, "mail"); got != c.mail {
+				t.Errorf("pam_mail is reached: %t, want %t (%s)", got, c.mail, does)
+			}
+		})
+	}
+}
+
+// A stack that cannot be read is no stack without faults.
+func TestStackThatCannotBeRead(t *testing.T) {
+	for name, services := range map[string]map[string]string{
+		"a file is missing":   {"sshd": "@include gone\n"},
+		"it includes itself":  {"sshd": "@include sshd\n"},
+		"a loop of substacks": {"sshd": "session substack a\n", "a": "session substack sshd\n"},
+	} {
+		h := host(t, services)
+		var r Report
+		h.judgeStack(&r, []*question{{account: account{name: "alice"}, confine: true}}, "sshd")
+		if len(r.Problems) != 1 || r.Problems[0].Gets != "nobody knows what users get" {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+// The drop-in says what is demanded here, and the other way round.
+func TestDropInIsWhatIsDemanded(t *testing.T) {
+	c := readConf("../../../../sshd/50-berth.conf")
+	has := func(key, value string) bool {
+		return slices.ContainsFunc(c.lines, func(l line) bool {
+			return l.key == key && l.value == value && l.block != nil && l.block.criteria["group"] == Group+",!"+adminGroup
+		})
+	}
+	for _, d := range demands {
+		if d.key != "permituserenvironment" && !has(d.key, d.want) { // which no Match may have
+			t.Errorf("the drop-in does not say %s %s", d.key, d.want)
+		}
+	}
+	if !has("setenv", strings.Join(environment, " ")) {
+		t.Error("the drop-in's SetEnv is another")
+	}
+	for _, l := range c.lines {
+		known := slices.ContainsFunc(demands, func(d demand) bool { return d.key == l.key })
+		switch l.key {
+		case "match", "forcecommand", "setenv", "disableforwarding", "authorizedkeysfile", "permittty":
+		default:
+			if !known {
+				t.Errorf("nobody checks %s %s", l.key, l.value)
+			}
+		}
+	}
+}
+
+// Lines as sshd_config may have them.
+func TestWords(t *testing.T) {
+	for raw, want := range map[string][]string{
+		"":                                nil,
+		"  # comment":                     nil,
+		"Port=22":                         {"Port", "22"},
+		"SetEnv A=b C=\"d e\" # f":        {"SetEnv", "A=b", "C=d e"},
+		"\tMatch Group \"a b\",c User  d": {"Match", "Group", "a b,c", "User", "d"},
+	} {
+		if got := words(raw); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", raw, got, want)
+		}
+	}
+}

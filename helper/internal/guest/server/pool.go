@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Process: berth-guest server. As: container root.
+//
+// Supervisors are started before they are needed: a login does not wait for one
+// to be executed.
+
+package server
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"berth/helper/internal/link/lifeline"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// spare is how many supervisors wait for a session.
+	spare = 4
+	// quiet is how long after a login its spare is asked for: the processor is the
+	// login's first.
+	quiet = 10 * time.Millisecond
+	// retry is the pause after the spawner could not start one.
+	retry = time.Second
+	// tooLong is how long a caller waits for a supervisor.
+	tooLong = 8 * time.Second
+)
+
+// pool are the supervisors without a session.
+type pool struct {
+	spawner syscall.RawConn
+	ready   chan *lifeline.Conn
+	errs    chan error // for a caller that waits; with none it is dropped
+
+	mu      sync.Mutex
+	coming  int // asked for, not yet answered
+	waiting int // callers who have none yet
+}
+
+func newPool(fd int) (*pool, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, fmt.Errorf("spawner: %w", err)
+	}
+	raw, err := os.NewFile(uintptr(fd), "spawner").SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("spawner: %w", err)
+	}
+	p := &pool{spawner: raw, ready: make(chan *lifeline.Conn, 256), errs: make(chan error)}
+	p.topUp()
+	return p, nil
+}
+
+// topUp asks for as many as there should be, beside those that callers wait for, and
+// lets go of those that are too many: a caller had not waited for its own.
+func (p *pool) topUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.waiting == 0 && len(p.ready) > spare {
+		select {
+		case way := <-p.ready:
+			way.Close()
+		default: // a caller was quicker
+		}
+	}
+	for p.coming+len(p.ready)-p.waiting < spare && p.coming < cap(p.ready) {
+		var err error
+		if cerr := p.spawner.Write(func(fd uintptr) bool {
+			err = unix.Sendto(int(fd), []byte(ask), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
+			return true
+		}); cerr != nil || err != nil {
+			return // too many requests wait already, or the spawner has ended: then so do we
+		}
+		p.coming++
+	}
+}
+
+// fill takes what the spawner answers, until it has gone.
+func (p *pool) fill() error {
+	for {
+		text, oob := make([]byte, 256), make([]byte, unix.CmsgSpace(4))
+		var n, oobn int
+		var err error
+		if rerr := p.spawner.Read(func(fd uintptr) bool {
+			n, oobn, _, _, err = unix.Recvmsg(int(fd), text, oob, unix.MSG_CMSG_CLOEXEC)
+			return err != unix.EAGAIN
+		}); rerr != nil {
+			return fmt.Errorf("spawner: %w", rerr)
+		}
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil || n == 0:
+			return fmt.Errorf("the spawner has ended: %w", errors.Join(err, unix.EPIPE))
+		}
+		way, err := answered(string(text[:n]), oob[:oobn])
+		p.mu.Lock()
+		p.coming--
+		p.mu.Unlock()
+		if err != nil {
+			select {
+			case p.errs <- err:
+			default:
+			}
+			time.AfterFunc(retry, p.topUp)
+			continue
+		}
+		select {
+		case p.ready <- way:
+		default:
+			way.Close() // a server before this one had asked for many
+		}
+		if len(p.ready) > spare {
+			p.topUp()
+		}
+	}
+}
+
+func answered(text string, oob []byte) (*lifeline.Conn, error) {
+	if text != given {
+		return nil, errors.New(text[len(failed):])
+	}
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(messages) != 1 {
+		return nil, fmt.Errorf("spawner: no descriptor: %w", errors.Join(err, unix.EBADMSG))
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		return nil, fmt.Errorf("spawner: %w", err)
+	}
+	return lifeline.New(fds[0])
+}
+
+// take returns a supervisor that waits.
+func (p *pool) take() (*lifeline.Conn, error) {
+	defer time.AfterFunc(quiet, p.topUp)
+	select {
+	case way := <-p.ready:
+		return way, nil
+	default:
+	}
+	p.mu.Lock()
+	p.waiting++
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.waiting--
+		p.mu.Unlock()
+	}()
+	p.topUp()
+	late := time.NewTimer(tooLong)
+	defer late.Stop()
+	select {
+	case way := <-p.ready:
+		return way, nil
+	case err := <-p.errs:
+		return nil, err
+	case <-late.C:
+		return nil, os.ErrDeadlineExceeded
+	}
+}

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package guest is a supervisor: the end of a session inside the container. The
+// engine, or the container's spawner, starts it as container root; it tells the
+// keeper for whom it works, becomes the user before it reads what they asked for,
+// starts their program and stays its parent, as berth-init watch (helper/cmd/berth-init).
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/paths"
+	"berth/helper/internal/link/record"
+	"berth/helper/internal/link/rules"
+
+	"golang.org/x/sys/unix"
+)
+
+// handshake bounds all waiting for the other end until the session runs.
+const handshake = 10 * time.Second
+
+var lifelineName = regexp.MustCompile(`^[0-9]{1,10}\.[0-9]{1,10}$`)
+
+// Call is a session that the engine started: it calls the lifeline called name,
+// whose listener is berth-session itself, and serves it. It returns when the
+// session could not be started; failures are told to the other end if there is
+// one.
+func Call(name string) error {
+	if !lifelineName.MatchString(name) {
+		return fmt.Errorf("%q names no lifeline", name)
+	}
+	v, err := newSupervisor(false)
+	if err != nil {
+		return err
+	}
+	defer v.keeper.done()
+	path := filepath.Join(paths.Lifeline, name)
+	line, err := lifeline.Dial(path, handshake)
+	if err != nil {
+		return err
+	}
+	// It has served: its directory belongs to container root.
+	_ = unix.Unlink(path)
+	return v.serve(line, v.called)
+}
+
+// Answer waits on the socket way until the container's server hands it a
+// session's connection, and serves that as Call does. Who called may have written
+// its own program for it: nothing that it says is believed of anybody but itself.
+func Answer(way int) error {
+	v, err := newSupervisor(true)
+	if err != nil {
+		return err
+	}
+	defer v.keeper.done()
+	server, err := lifeline.New(way)
+	if err != nil {
+		return err
+	}
+	if _, err := expect(server, lifeline.Hello, 0); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil // the server ended before it had a session for us
+		}
+		return err
+	}
+	fds := server.TakeFDs()
+	if len(fds) != 1 {
+		return fmt.Errorf("%d connections came", len(fds))
+	}
+	// Nothing of the server's stays open in the session.
+	server.Close()
+	line, err := lifeline.New(fds[0])
+	if err != nil {
+		return err
+	}
+	return v.serve(line, v.answered)
+}
+
+// supervisor is what one goes by.
+type supervisor struct {
+	rules  rules.Rules
+	keeper *keeper
+	direct bool // the server handed it the session
+}
+
+func newSupervisor(direct bool) (*supervisor, error) {
+	r, err := rules.Load(filepath.Join(paths.Names, rules.File))
+	if err != nil {
+		return nil, err
+	}
+	k, err := dialKeeper()
+	return &supervisor{rules: r, keeper: k, direct: direct}, err
+}
+
+// account is what is needed to run a program as the user.
+type account struct{ home, shell string }
+
+// serve takes a session from the connection to its running program, and then
+// becomes what watches over that.
+func (v *supervisor) serve(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (account, error)) error {
+	defer line.Close()
+	if err := line.SetDeadline(time.Now().Add(handshake)); err != nil {
+		return fmt.Errorf("lifeline: %w", err)
+	}
+	pid, err := v.open(line, enter)
+	if err != nil {
+		return errors.Join(err, line.Send(lifeline.Failure, refusal(err).Pack()))
+	}
+	return v.watch(line, pid)
+}
+
+func refusal(err error) lifeline.Refusal {
+	r := lifeline.Refusal{Status: 255, User: "the session could not be started in the container", Cause: err.Error()}
+	if own := (*refused)(nil); errors.As(err, &own) {
+		r.Status, r.User = own.status, own.user
+	}
+	return r
+}
+
+var (
+	errTooMany = errors.New("the keeper counts too many sessions")
+	errStopped = errors.New("the keeper ends")
+)
+
+// Probe is whether a session could be started here: the rules are whole, and the
+// keeper answers.
+func Probe() error {
+	v, err := newSupervisor(false)
+	if err == nil {
+		v.keeper.done()
+	}
+	return err
+}
+
+// refused is a failure with words for the user and an exit status of its own.
+type refused struct {
+	status int
+	user   string
+	cause  error
+}
+
+func (r *refused) Error() string { return r.user + ": " + r.cause.Error() }
+func (r *refused) Unwrap() error { return r.cause }
+
+// open takes the session from the connection to the running program.
+//
+// ORDER MATTERS. 1. The kernel says who. 2. As root: the keeper is told, the names
+// are recorded, nothing else; then, for good: become the user. 3. As the user: read
+// and do what they asked.
+func (v *supervisor) open(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (account, error)) (pid int, err error) {
+	peer, err := line.Peer() // 1
+	if err != nil {
+		return 0, err
+	}
+	if err := servable(peer); err != nil {
+		return 0, err
+	}
+	if err := v.register(line, peer); err != nil { // 2
+		return 0, err
+	}
+	who, err := enter(line, peer)
+	if err != nil {
+		return 0, err
+	}
+	request, err := wanted(line) // 3
+	if err != nil {
+		return 0, err
+	}
+	return v.start(line, request, who)
+}
+
+// called enters a session whose other end is berth-session: only that can have
+// made the lifeline, for which it took the engine's group. Its names are the
+// host's.
+func (v *supervisor) called(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
+	names, err := identified(line)
+	if err != nil {
+		return account{}, err
+	}
+	who := account{home: names.Home, shell: firstProgram(names.Shells)}
+	if err := recordNames(namesDir, baseDir, peer, names, who.shell); err != nil {
+		return account{}, err
+	}
+	if err := become(peer); err != nil {
+		return account{}, err
+	}
+	return who, line.Send(lifeline.Ready, nil)
+}
+
+// answered enters a session whose other end may be anything of the peer's. Its
+// names come from a record of root's; its home and shell may be what it says, for
+// by the time that it is read this process is the user's.
+func (v *supervisor) answered(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
+	kept, err := record.Read(paths.Names, peer.UID)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return account{}, err
+	}
+	recorded := err == nil
+	known := lifeline.Names{User: kept.User, Gecos: kept.Gecos, Home: kept.Home, Shells: []string{v.rules.Shell, "/bin/sh"}, Groups: kept.Groups}
+	if recorded {
+		if kept.Shell != "" {
+			known.Shells = append([]string{kept.Shell}, known.Shells...)
+		}
+		if err := checkNames(&known); err != nil {
+			return account{}, err
+		}
+		if err := recordNames(namesDir, baseDir, peer, known, firstProgram(known.Shells)); err != nil {
+			return account{}, err
+		}
+	}
+	if err := become(peer); err != nil {
+		return account{}, err
+	}
+	claimed, err := claims(line)
+	if err != nil {
+		return account{}, err
+	}
+	who := account{home: claimed.Home, shell: firstProgram(claimed.Shells)}
+	if recorded {
+		who.home = known.Home
+	}
+	return who, nil
+}
+
+// wanted reads what is to be run.
+func wanted(line *lifeline.Conn) (lifeline.StartRequest, error) {
+	body, err := expect(line, lifeline.Start, lifeline.MaxStart)
+	if err != nil {
+		return lifeline.StartRequest{}, err
+	}
+	return lifeline.UnpackStart(body)
+}
+
+// claims reads what the peer says of itself, once this process is the peer's.
+func claims(line *lifeline.Conn) (lifeline.Names, error) {
+	if _, err := expect(line, lifeline.Hello, 0); err != nil {
+		return lifeline.Names{}, err
+	}
+	if err := line.Send(lifeline.Ready, nil); err != nil {
+		return lifeline.Names{}, err
+	}
+	return identified(line)
+}
+
+// identified reads the names that the other end gives, and checks their form.
+func identified(line *lifeline.Conn) (lifeline.Names, error) {
+	body, err := expect(line, lifeline.Identity, lifeline.MaxIdentity)
+	if err != nil {
+		return lifeline.Names{}, err
+	}
+	names, err := lifeline.UnpackNames(body)
+	if err != nil {
+		return lifeline.Names{}, err
+	}
+	return names, checkNames(&names)
+}
+
+func servable(peer lifeline.Peer) error {
+	for _, id := range append([]uint32{peer.UID, peer.GID}, peer.Groups...) {
+		if id == 0 || id == rules.Overflow {
+			return fmt.Errorf("uid %d, gid %d, groups %d: id %d is no user's", peer.UID, peer.GID, peer.Groups, id)
+		}
+	}
+	return nil
+}
+
+func expect(line *lifeline.Conn, want lifeline.Kind, limit int) ([]byte, error) {
+	kind, body, err := line.Recv(limit)
+	if err != nil {
+		return nil, err
+	}
+	if kind != want {
+		return nil, fmt.Errorf("lifeline: frame %q where %q is due", kind, want)
+	}
+	return body, nil
+}
+
+// firstProgram returns the first path that is an executable file, or "".
+func firstProgram(paths []string) string {
+	for _, path := range paths {
+		var st unix.Stat_t
+		if unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o111 != 0 {
+			return path
+		}
+	}
+	return ""
+}

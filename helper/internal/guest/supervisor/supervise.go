@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Process: berth-guest. As: the user.
+
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"berth/helper/internal/guest/proctree"
+	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/paths"
+
+	"golang.org/x/sys/unix"
+)
+
+// watch becomes the program that waits for the end of the session: a process of one
+// thread and a few pages, because there is one for each session (helper/cmd/berth-init/
+// watch.c). This process's children stay its own. It returns only when it fails;
+// then the program dies with this process.
+func (v *supervisor) watch(line *lifeline.Conn, pid int) error {
+	path := paths.Guest + "/berth-init"
+	var err error
+	if cerr := line.Control(func(fd uintptr) {
+		for _, kept := range []int{int(fd), v.keeper.fd} {
+			if _, ferr := unix.FcntlInt(uintptr(kept), unix.F_SETFD, 0); ferr != nil {
+				err = ferr
+				return
+			}
+		}
+		linger := "0"
+		if v.rules.Linger {
+			linger = "1"
+		}
+		argv := []string{path, "watch", strconv.Itoa(pid), linger, strconv.Itoa(int(fd)), strconv.Itoa(v.keeper.fd)}
+		err = unix.Exec(path, argv, []string{})
+	}); cerr != nil {
+		err = cerr
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// How long after the session's end its processes are asked, then told, then
+// made to go.
+const (
+	untilTerm = 500 * time.Millisecond
+	untilKill = 1500 * time.Millisecond
+	again     = 20 * time.Millisecond
+)
+
+// Clear ends all that is left of a session: berth-init watch becomes this when the
+// session is over and something is. Descriptor 3 is the keeper's connection.
+func Clear() error {
+	unix.CloseOnExec(3)
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("undumpable: %w", err)
+	}
+	childless := make(chan struct{})
+	go func() {
+		defer close(childless)
+		for {
+			if _, err := unix.Wait4(-1, nil, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
+				return // ECHILD
+			}
+		}
+	}()
+	endAll(childless)
+	(&keeper{3}).done()
+	return nil
+}
+
+// endAll ends all descendants: SIGHUP, then SIGTERM, then SIGKILL until there
+// is none.
+func endAll(childless <-chan struct{}) {
+	signalAll(unix.SIGHUP, unix.SIGCONT)
+	start := time.Now()
+	termed := false
+	for {
+		select {
+		case <-childless:
+			return
+		case <-time.After(again):
+		}
+		switch elapsed := time.Since(start); {
+		case elapsed >= untilKill:
+			// Stopped first: what is being killed cannot fork any more.
+			signalAll(unix.SIGSTOP)
+			signalAll(unix.SIGKILL)
+		case elapsed >= untilTerm && !termed:
+			termed = true
+			signalAll(unix.SIGTERM, unix.SIGCONT)
+		}
+	}
+}
+
+func signalAll(signals ...unix.Signal) {
+	proctree.Signal(proctree.Descendants(proctree.Proc(), os.Getpid()), signals...)
+}

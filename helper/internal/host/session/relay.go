@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+
+	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/terminal"
+
+	"golang.org/x/sys/unix"
+)
+
+// forwarded are the signals that are the program's business, not ours.
+var forwarded = []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
+
+// signals passes signals on and closes the returned channel when this process
+// is hung up.
+func signals(line *lifeline.Conn) <-chan struct{} {
+	hungUp := make(chan struct{})
+	caught := make(chan os.Signal, 8)
+	signal.Notify(caught, append([]os.Signal{unix.SIGHUP}, forwarded...)...)
+	go func() {
+		for sig := range caught {
+			if sig == unix.SIGHUP {
+				close(hungUp)
+				return
+			}
+			_ = line.Send(lifeline.Signal, []byte{byte(sig.(unix.Signal))})
+		}
+	}()
+	return hungUp
+}
+
+// relayPipes waits while the program itself reads and writes sshd's pipes.
+func relayPipes(line *lifeline.Conn, stdio *stdio) (lifeline.Ending, error) {
+	hungUp := signals(line)
+	end := await(line)
+	select {
+	case result := <-end:
+		stdio.outputs.Wait()
+		return result.ending, result.err
+	case <-hungUp:
+	case <-unread(1):
+	}
+	return lifeline.Ending{}, ErrHungUp
+}
+
+// unread closes the returned channel when nobody reads fd any more. sshd sends
+// no signal when a client without a tty goes away; its end of our output
+// closes, and poll(2) shows POLLERR. We keep our copy of the pipe for that.
+func unread(fd int) <-chan struct{} {
+	closed := make(chan struct{})
+	go func() {
+		for {
+			poll := []unix.PollFd{{Fd: int32(fd)}}
+			_, err := unix.Poll(poll, -1)
+			if err == nil && poll[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
+				close(closed)
+				return
+			}
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	}()
+	return closed
+}
+
+// drain bounds the wait for output that a process with the tty still open
+// might yet write, once the program has ended.
+const drain = 200 * time.Millisecond
+
+// relayTTY copies between the session's terminal on the host, raw by now, and the
+// master of the pty in the container, which has had size from its beginning.
+func relayTTY(line *lifeline.Conn, in, out, master *os.File, size terminal.Size) (lifeline.Ending, error) {
+	defer master.Close()
+	hungUp := signals(line)
+	w := &window{outer: int(in.Fd()), inner: master, last: size}
+	changed := make(chan os.Signal, 1)
+	signal.Notify(changed, unix.SIGWINCH)
+	defer signal.Stop(changed)
+	w.follow() // it may have changed before we listened
+	go func() {
+		for range changed {
+			w.follow()
+		}
+	}()
+	end := await(line)
+	inputEnd := make(chan struct{})
+	// Never waited for once the program has ended: the next key would be.
+	go func() {
+		// sshd sets a new size before it writes what was typed behind it. The
+		// signal comes when it comes: the program must not read first.
+		pump(master, in, w.follow)
+		close(inputEnd)
+	}()
+	outputEnd := make(chan struct{})
+	go func() {
+		pump(out, master, func() {})
+		close(outputEnd)
+	}()
+	select {
+	case result := <-end:
+		// The master reads EIO once all is said and every process has closed
+		// the tty. One that lingers keeps it open: what it says later is lost,
+		// as with sshd.
+		_ = master.SetReadDeadline(time.Now().Add(drain))
+		<-outputEnd
+		return result.ending, result.err
+	case <-hungUp:
+	case <-inputEnd:
+	}
+	return lifeline.Ending{}, ErrHungUp
+}
+
+// window keeps the size of the pty in the container equal to the terminal's.
+type window struct {
+	outer int
+	inner *os.File
+	mu    sync.Mutex
+	last  terminal.Size // what the inner one was given; a program may have changed it
+}
+
+// follow applies the outer size if it is a new one. Reading and setting are one
+// step under the lock, or of two callers the one with the older size could come last.
+func (w *window) follow() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	size, err := terminal.GetSize(w.outer)
+	if err != nil || size == w.last {
+		return
+	}
+	conn, err := w.inner.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = conn.Control(func(fd uintptr) { _ = terminal.SetSize(int(fd), size) })
+	w.last = size
+}
+
+// pump copies until the source ends or the destination fails. before is called
+// between the reading and the writing of each piece.
+func pump(to, from *os.File, before func()) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			before()
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package session is one login seen from the host: it puts the request
+// together, has the transport start the guest, hands over or relays the bytes,
+// and returns how the program ended.
+//
+// Process: berth-session. As: the user, who holds no other right by now.
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"berth/helper/internal/host/identity"
+	"berth/helper/internal/host/request"
+	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/terminal"
+
+	"golang.org/x/sys/unix"
+)
+
+// Transport starts the session's guest in the container, has checked that it is
+// the other end, and returns the lifeline to it when it is ready; the body of an
+// Identity frame has been sent. Until then nothing has been asked for: another
+// way may be tried.
+type Transport func(ctx context.Context, identity []byte) (*lifeline.Conn, error)
+
+// Session is what a login needs, complete.
+type Session struct {
+	Account identity.Account
+	Request request.Request
+	Shells  []string // candidates inside, best first
+	Start   lifeline.StartRequest
+	Timeout time.Duration // for the guest's answer, once it is connected
+	Log     *slog.Logger
+	Settled func() // called when the program runs and the long wait begins
+}
+
+// ErrLost is a session whose guest went away without saying how it ended.
+var ErrLost = errors.New("the session was lost")
+
+// ErrHungUp is a session whose client went away.
+var ErrHungUp = errors.New("the client is gone")
+
+// Run opens the session and returns how its program ended.
+func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending, error) {
+	tty := HasTTY()
+	if tty {
+		restore, err := s.takeTerminal()
+		if err != nil {
+			return lifeline.Ending{}, err
+		}
+		defer restore()
+	}
+	names := lifeline.Names{User: s.Account.Name, Gecos: s.Account.Gecos, Home: s.Account.Home, Shells: s.Shells, Groups: s.Account.Groups}
+	line, err := transport(ctx, names.Pack())
+	if err != nil {
+		return lifeline.Ending{}, err
+	}
+	defer line.Close()
+	// Not before: from here on the input is being read.
+	stdio, err := openStdio(tty)
+	if err != nil {
+		return lifeline.Ending{}, err
+	}
+	defer stdio.Close()
+	name, master, err := s.handshake(line, stdio)
+	if err != nil {
+		return lifeline.Ending{}, err
+	}
+	s.Log.Info("session started", "user", s.Account.Name, "kind", s.Request.Kind.String(), "tty", name)
+	// Not before the program has had its first second: most commands are short.
+	settled := time.AfterFunc(time.Second, s.Settled)
+	defer settled.Stop()
+	if master != nil {
+		size := terminal.Size{Row: s.Start.Rows, Col: s.Start.Cols, Xpixel: s.Start.XPixels, Ypixel: s.Start.YPixels}
+		return relayTTY(line, os.Stdin, os.Stdout, master, size)
+	}
+	return relayPipes(line, stdio)
+}
+
+// takeTerminal asks for a terminal inside that is like the session's, and makes
+// that raw. It is done first of all: what is typed ahead from here on is for the
+// terminal inside to echo and to interpret.
+func (s *Session) takeTerminal() (restore func(), err error) {
+	if s.Start.Termios, err = terminal.Modes(0); err != nil {
+		return nil, fmt.Errorf("terminal: %w", err)
+	}
+	size, err := terminal.GetSize(0)
+	if err != nil {
+		return nil, fmt.Errorf("terminal: %w", err)
+	}
+	s.Start.TTY, s.Start.Rows, s.Start.Cols, s.Start.XPixels, s.Start.YPixels = true, size.Row, size.Col, size.Xpixel, size.Ypixel
+	return terminal.Raw(0)
+}
+
+// handshake sends the request and returns the tty's name and the pty's master,
+// if there is one.
+func (s *Session) handshake(line *lifeline.Conn, stdio *stdio) (string, *os.File, error) {
+	if err := line.SetDeadline(time.Now().Add(s.Timeout)); err != nil {
+		return "", nil, fmt.Errorf("lifeline: %w", err)
+	}
+	body, err := line.Ask(lifeline.Start, s.Start.Pack(), lifeline.Started, stdio.pass...)
+	if err != nil {
+		return "", nil, err
+	}
+	stdio.passed()
+	fields, err := lifeline.Unpack(body)
+	fds := line.TakeFDs()
+	if err != nil || len(fields) != 1 || stdio.tty != (len(fds) == 1) {
+		return "", nil, fmt.Errorf("handshake: %d fields, %d descriptors: %w", len(fields), len(fds), lifeline.ErrMalformed)
+	}
+	if err := line.SetDeadline(time.Time{}); err != nil {
+		return "", nil, fmt.Errorf("lifeline: %w", err)
+	}
+	if !stdio.tty {
+		return "", nil, nil
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		return "", nil, fmt.Errorf("pty: %w", err)
+	}
+	return fields[0].Value, os.NewFile(uintptr(fds[0]), "pty"), nil
+}
+
+// outcome is what the lifeline says in the end.
+type outcome struct {
+	ending lifeline.Ending
+	err    error
+}
+
+// await reads the one frame that ends a session.
+func await(line *lifeline.Conn) <-chan outcome {
+	result := make(chan outcome, 1)
+	go func() {
+		kind, body, err := line.Recv(lifeline.MaxReply)
+		switch {
+		case errors.Is(err, io.EOF):
+			result <- outcome{err: ErrLost}
+		case err != nil:
+			result <- outcome{err: fmt.Errorf("%w: %w", ErrLost, err)}
+		case kind == lifeline.Failure:
+			refusal, err := lifeline.UnpackRefusal(body)
+			if err == nil {
+				err = &lifeline.Refused{Refusal: refusal}
+			}
+			result <- outcome{err: err}
+		case kind != lifeline.Exit:
+			result <- outcome{err: fmt.Errorf("%w: frame %q", ErrLost, kind)}
+		default:
+			ending, err := lifeline.UnpackEnding(body)
+			result <- outcome{ending, err}
+		}
+	}()
+	return result
+}

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"berth/test/labs"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	// Leaves n files in a directory of its own, and more below it that are hard to
+	// remove.
+	probes["litter"] = func(args []string) string {
+		dir := args[0]
+		n, _ := strconv.Atoi(args[1])
+		if err := os.MkdirAll(dir+"/many", 0o700); err != nil {
+			return err.Error()
+		}
+		for i := range n {
+			f, err := os.Create(fmt.Sprintf("%s/many/%d", dir, i))
+			if err != nil {
+				return err.Error()
+			}
+			f.Close()
+		}
+		if err := os.Chdir(dir); err != nil {
+			return err.Error()
+		}
+		for range 3000 {
+			if err := errors.Join(os.Mkdir("deep", 0o700), os.Chdir("deep")); err != nil {
+				return err.Error()
+			}
+		}
+		if err := errors.Join(os.Mkdir(dir+"/shut", 0o700), os.Mkdir(dir+"/shut/inner", 0o700), os.WriteFile(dir+"/shut/inner/f", nil, 0o400),
+			os.Chmod(dir+"/shut/inner", 0), os.Chmod(dir+"/shut", 0), os.Chmod(dir, 0)); err != nil {
+			return err.Error()
+		}
+		return "littered"
+	}
+	// Takes hold of a process of the same user's, over and over, until it can or the
+	// process has ended.
+	probes["seize"] = func(args []string) string {
+		pid, _ := strconv.Atoi(args[0])
+		runtime.LockOSThread()
+		fmt.Println("up")
+		for {
+			switch err := unix.PtraceSeize(pid); {
+			case err == nil:
+				return "seized"
+			case errors.Is(err, unix.ESRCH):
+				return "gone"
+			}
+		}
+	}
+}
+
+// born is how many processes the lab's container has ever had.
+func born(t *testing.T, l *labs.Lab) int {
+	t.Helper()
+	out, err := exec.Command("docker", "exec", l.Container(t), "cat", "/proc/loadavg").Output()
+	fields := strings.Fields(string(out))
+	if err != nil || len(fields) != 5 {
+		t.Fatalf("%q, %v", out, err)
+	}
+	n, _ := strconv.Atoi(fields[4])
+	return n
+}
+
+// flying is whether processes are being started in the container all the while:
+// comets are not to be found in /proc.
+func flying(t *testing.T, l *labs.Lab) bool {
+	t.Helper()
+	before := born(t, l)
+	time.Sleep(300 * time.Millisecond) // the time that is measured
+	return born(t, l)-before > 50
+}
+
+// screen is what a session has said so far.
+type screen struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// shown is an assault whose words can be read while it goes on.
+func shown(t *testing.T, l *labs.Lab, command string) (*hostile, *screen) {
+	t.Helper()
+	return shownOf(t, l, "alice", command)
+}
+
+func shownOf(t *testing.T, l *labs.Lab, user, command string) (*hostile, *screen) {
+	t.Helper()
+	h, s := &hostile{cmd: l.AsUser(user, "env", "-i", "TERM=dumb", "SSH_ORIGINAL_COMMAND="+command, "/usr/libexec/berth/berth-session")}, &screen{}
+	h.cmd.Stdout, h.cmd.Stderr = s, s
+	var err error
+	if h.in, err = h.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return h, s
+}
+
+// says waits until it shows text.
+func (s *screen) says(t *testing.T, text string) {
+	t.Helper()
+	labs.Eventually(t, labs.Patience, func() (bool, string) { return strings.Contains(s.String(), text), s.String() })
+}
+
+// Nobody can be too quick to be ended: neither when the session ends, nor when its
+// supervisor was killed, nor while the user has another session. That one is ended,
+// too, and is told why.
+func TestCometsEnd(t *testing.T) {
+	l := labs.New(t, "")
+	comet := filepath.Join(l.Dir, "home", "comet")
+	if out, err := exec.Command("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", comet, "testdata/comet.c").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	welcome(t, l, "alice", "bob")
+	before := still(t, l)
+	bob, told := types(t, l, "bob"), 0
+	for _, c := range []struct {
+		name          string
+		kill, another bool
+		comets        int
+	}{
+		{name: "client gone", comets: 1},
+		{name: "supervisor killed", kill: true, comets: 1},
+		{name: "client gone, another session", another: true, comets: 1},
+		{name: "supervisor killed, another session", kill: true, another: true, comets: 1},
+		{name: "many, another session", another: true, comets: 40},
+		{name: "many, supervisor killed, another session", kill: true, another: true, comets: 40},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			// Many others make a look at all take its time.
+			crowd, said := shown(t, l, "n=0; while [ $n -lt 1000 ]; do sleep 3000 & n=$((n+1)); done; echo up; wait")
+			said.says(t, "up")
+			had := watchers(t, l, "alice")
+			h := assault(t, l, fmt.Sprintf("exec /home/comet %d", c.comets))
+			labs.Eventually(t, labs.Patience, func() (bool, string) { return flying(t, l), "none flies" })
+			if c.kill {
+				for _, pid := range watchers(t, l, "alice") {
+					if !c.another || !slices.Contains(had, pid) {
+						_ = unix.Kill(pid, unix.SIGKILL)
+					}
+				}
+			}
+			start := time.Now()
+			h.leaves()
+			if !c.another {
+				crowd.leaves()
+			}
+			labs.Eventually(t, 3*within, func() (bool, string) { return !flying(t, l), "processes of alice's are being started" })
+			took := time.Since(start)
+			t.Logf("the last one ended after %v", took.Round(time.Millisecond))
+			if took > within+2*time.Second {
+				t.Errorf("the last of alice's processes ended after %v", took)
+			}
+			if c.another {
+				// It goes on, or was told why not.
+				const why = "all your sessions were ended"
+				if len(watchers(t, l, "alice")) == 0 {
+					labs.Eventually(t, labs.Patience, func() (bool, string) { return strings.Contains(said.String(), why), said.String() })
+					told++
+				}
+			}
+			crowd.leaves()
+			gone(t, l)
+		})
+	}
+	// On a busy machine a look may well find them.
+	t.Logf("another session was ended along with them %d times", told)
+	bob.rest(t)
+	_ = bob.cmd.Process.Kill()
+	settled(t, l, before)
+}
+
+// A supervisor holds what tells the keeper of its session: no other process of the
+// user's may take hold of it, whatever program it becomes.
+func TestSupervisorIsNotSeized(t *testing.T) {
+	welcome(t, lab, "alice")
+	// An end that takes its time: what is left ignores all but SIGKILL.
+	victim, said := shown(t, lab, "trap '' HUP TERM; sleep 3000 & echo parent $PPID.; wait")
+	said.says(t, ".")
+	_, parent, _ := strings.Cut(strings.TrimSuffix(strings.TrimSpace(said.String()), "."), "parent ")
+	// That it can be done is shown with a process of the usual kind.
+	h, said := shown(t, lab, "sleep 3000 & BERTH_PROBE=seize /home/probe $!; kill $!")
+	said.says(t, "seized")
+	h.leaves()
+	h, said = shown(t, lab, "BERTH_PROBE=seize exec /home/probe "+parent)
+	said.says(t, "up")
+	victim.leaves()
+	labs.Eventually(t, labs.Patience, func() (bool, string) { return len(strings.Fields(said.String())) > 1, said.String() })
+	if !strings.Contains(said.String(), "gone") {
+		t.Errorf("the supervisor %s: %s", parent, said)
+	}
+	h.leaves()
+	gone(t, lab)
+}
+
+// What alice's last session leaves is removed, however it lies, while bob has his
+// supervisors killed; and nothing of bob's goes with it.
+func TestSweepGoesOn(t *testing.T) {
+	welcome(t, lab, "alice", "bob")
+	before := still(t, lab)
+	bob, said := shownOf(t, lab, "bob", "mkdir -m 755 /tmp/bob && mkdir -m 777 /tmp/bob/open && echo kept >/tmp/bob/file && mkdir -m 777 /tmp/bob/full && "+
+		"touch /tmp/bob/full/file && mkdir /tmp/.berth-1 && echo up; read x; cat /tmp/bob/file; ls /tmp/bob/full")
+	said.says(t, "up")
+	// At first only what no look at the top alone would find.
+	if r := labs.Finish(lab.SSH("alice", "touch /tmp/bob/open/left; ls /tmp/bob/open")); r.Out != "left\n" {
+		t.Fatalf("%+v", r)
+	}
+	labs.Eventually(t, labs.Patience, func() (bool, string) {
+		out := labs.Finish(lab.SSH("bob", "ls /tmp/bob/open")).Out
+		return out == "", out
+	})
+	r := labs.Finish(lab.SSH("alice", "BERTH_PROBE=litter /home/probe /tmp/litter 100000; ln -s /tmp/bob/full /tmp/link; ln -s /tmp/bob /tmp/bob/open/up; ls -d /tmp/litter"))
+	if r.Out != "littered\n/tmp/litter\n" {
+		t.Fatalf("%+v", r)
+	}
+	sweeper := 0
+	labs.Eventually(t, labs.Patience, func() (bool, string) {
+		if all := of(t, lab, "alice"); len(all) == 1 {
+			sweeper = all[0]
+		}
+		return sweeper != 0, "nobody sweeps"
+	})
+	for range 3 {
+		others := watchers(t, lab, "bob")
+		h, said := shownOf(t, lab, "bob", "sleep 3000 & echo up; wait")
+		said.says(t, "up")
+		for _, pid := range watchers(t, lab, "bob") {
+			if !slices.Contains(others, pid) {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+		h.leaves()
+	}
+	labs.Eventually(t, 30*time.Second, func() (bool, string) {
+		all := of(t, lab, "alice")
+		if len(all) > 0 && all[0] != sweeper {
+			t.Fatalf("the sweep %d was ended, and %d follows", sweeper, all)
+		}
+		return len(all) == 0, fmt.Sprint(all)
+	})
+	out, err := exec.Command("docker", "exec", lab.Container(t), "sh", "-c", "ls -A /tmp /tmp/bob/open").Output()
+	if err != nil || string(out) != "/tmp:\n.berth-1\nbob\n\n/tmp/bob/open:\n" {
+		t.Errorf("left: %q, %v", out, err)
+	}
+	if _, err := io.WriteString(bob.in, "go\n"); err != nil {
+		t.Error(err)
+	}
+	said.says(t, "kept\nfile\n")
+	bob.leaves()
+	settled(t, lab, before)
+}
+
+// While the keeper can take no further connection it waits, and does not ask over
+// and over.
+func TestKeeperWaitsForDescriptors(t *testing.T) {
+	l := labs.New(t, "")
+	welcome(t, l, "alice")
+	still(t, l)
+	first, _ := serving(t, l)
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	highest := 0
+	for _, fd := range fds {
+		n, _ := strconv.Atoi(fd.Name())
+		highest = max(highest, n)
+	}
+	var old unix.Rlimit
+	if err := unix.Prlimit(first, unix.RLIMIT_NOFILE, nil, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Prlimit(first, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(highest), Max: old.Max}, nil); err != nil {
+		t.Fatal(err)
+	}
+	// More callers than free numbers below the highest.
+	var held []*hostile
+	for range 16 {
+		h, _ := shown(t, l, "cat")
+		held = append(held, h)
+	}
+	labs.Eventually(t, labs.Patience, func() (bool, string) {
+		log, _ := exec.Command("docker", "logs", l.Container(t)).CombinedOutput()
+		return strings.Contains(string(log), "no supervisor can be heard"), string(log)
+	})
+	spent := ticks(t, first)
+	time.Sleep(time.Second) // the time that is measured
+	if n := ticks(t, first) - spent; n > 20 {
+		t.Errorf("the keeper spends %d%% of the processor's time", n)
+	}
+	if err := unix.Prlimit(first, unix.RLIMIT_NOFILE, &old, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range held {
+		h.leaves()
+	}
+	labs.Eventually(t, labs.Patience, func() (bool, string) {
+		r := labs.Finish(l.SSH("alice", "echo in"))
+		return r.Out == "in\n", fmt.Sprintf("%+v", r)
+	})
+}
+
+// ticks is the processor's time that a process has spent, in hundredths of a second.
+func ticks(t *testing.T, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, after, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(after)
+	if err != nil || len(fields) < 13 {
+		t.Fatalf("%q, %v", text, err)
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return user + system
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"berth/test/labs"
+)
+
+// crowd opens n sessions of user with a terminal, some at a time.
+func crowd(l *labs.Lab, user string, n int) (all []*opened, errs []error) {
+	const atOnce = 8
+	var mu sync.Mutex
+	var doing sync.WaitGroup
+	turns := make(chan struct{}, atOnce)
+	for range n {
+		turns <- struct{}{}
+		doing.Go(func() {
+			s, err := openOne(l, user, true)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+			} else {
+				all = append(all, s)
+			}
+			<-turns
+		})
+	}
+	doing.Wait()
+	return all, errs
+}
+
+// B12: with the default settings there is room for users with as many sessions as
+// they may have, for work in these, and for others besides.
+func TestRoom(t *testing.T) {
+	const limit = 100 // session.limit's default
+	l := labs.New(t, "")
+	// Users of this test's own: RLIMIT_NPROC counts a uid's processes in all labs.
+	users := []string{"room1", "room2", "room3"}
+	for i, user := range users {
+		l.Exec(t, "useradd", "-m", "-u", fmt.Sprint(50501+i), "-U", "-G", "berth", "-s", "/bin/bash", user)
+		l.Exec(t, "install", "-m", "644", l.Path("keys/alice.pub"), "/etc/berth/authorized_keys/"+user)
+		if r := labs.Finish(l.SSH("alice", "-o", "User="+user, "true")); r.Status != 0 {
+			t.Fatalf("%s: %+v", user, r)
+		}
+	}
+	welcome(t, l, "bob")
+	before := still(t, l)
+	var sessions []*opened
+	t.Cleanup(func() { each(sessions, (*opened).end) })
+	for _, user := range users {
+		all, errs := crowd(l, user, limit)
+		sessions = append(sessions, all...)
+		if len(errs) > 0 {
+			t.Fatalf("%s has %d sessions, and then %v", user, len(all), errs[0])
+		}
+	}
+	for _, user := range users {
+		r := labs.Finish(l.AsUser(user, "/usr/libexec/berth/berth-session", "-c", "echo in"))
+		if r.Status != 255 || r.Out != "" || strings.Count(r.Err, "\n") != 1 || !strings.Contains(r.Err, fmt.Sprintf("you have %d sessions", limit)) {
+			t.Errorf("%s has one session too many: %+v", user, r)
+		}
+	}
+	if r := labs.Finish(l.SSH("bob", "id -un")); r.Out != "bob\n" || r.Err != "" {
+		t.Errorf("another user, meanwhile: %+v", r)
+	}
+	// One session makes place for one that works.
+	last := sessions[len(sessions)-1]
+	if err := last.answers(); err != nil {
+		t.Error(err)
+	}
+	user := users[len(users)-1]
+	labs.Eventually(t, labs.Patience, func() (bool, string) {
+		r := labs.Finish(l.AsUser(user, "/usr/libexec/berth/berth-session", "-c", "for i in $(seq 500); do sleep 3000 & done; jobs -r | wc -l; kill $(jobs -p)"))
+		return r.Out == "500\n" && r.Err == "", fmt.Sprintf("500 processes beside %d sessions: %+v", limit-1, r)
+	})
+	each(sessions[:len(sessions)-1], func(s *opened) {
+		if err := s.answers(); err != nil {
+			t.Error(err)
+		}
+	})
+	each(sessions, (*opened).end)
+	settled(t, l, before)
+}
