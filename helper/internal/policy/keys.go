@@ -91,14 +91,14 @@ func path(field func(*Policy) *string, def string) key {
 		if !ok {
 			return "", errText
 		}
-		if !cleanPath(s) {
+		if !isCleanPath(s) {
 			return "", errPath
 		}
 		return s, nil
 	}, noneIfEmpty)
 }
 
-func cleanPath(s string) bool {
+func isCleanPath(s string) bool {
 	return filepath.IsAbs(s) && filepath.Clean(s) == s && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
@@ -145,8 +145,8 @@ func duration(field func(*Policy) *time.Duration, def time.Duration) key {
 	}, func(d time.Duration) any { return d.String() })
 }
 
-// stringsOf returns v as a list of strings, or false.
-func stringsOf(v any) ([]string, bool) {
+// stringList returns v as a list of strings, or false.
+func stringList(v any) ([]string, bool) {
 	list, ok := v.([]any)
 	if !ok {
 		return nil, false

@@ -92,7 +92,7 @@ func checkSetEnv(v any) (map[string]string, error) {
 }
 
 func checkAcceptEnv(v any) ([]string, error) {
-	list, ok := stringsOf(v)
+	list, ok := stringList(v)
 	if !ok {
 		return nil, errors.New("must be a list of strings")
 	}

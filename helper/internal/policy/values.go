@@ -36,7 +36,7 @@ func checkNetwork(v any) (string, error) {
 var allowedCapabilities = []string{"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP", "SETUID"}
 
 func checkCapabilities(v any) ([]string, error) {
-	list, ok := stringsOf(v)
+	list, ok := stringList(v)
 	if !ok {
 		return nil, errors.New("must be a list of strings")
 	}
@@ -55,7 +55,7 @@ func checkCapabilities(v any) ([]string, error) {
 
 func checkSeccomp(v any) (string, error) {
 	s, ok := v.(string)
-	if !ok || s != "default" && !cleanPath(s) {
+	if !ok || s != "default" && !isCleanPath(s) {
 		return "", errors.New(`must be "default" or the path of a profile`)
 	}
 	return s, nil
@@ -71,7 +71,7 @@ func checkTmpfs(v any) (map[string]string, error) {
 	set := map[string]string{}
 	for target, options := range table {
 		s, ok := options.(string)
-		if !ok || !cleanPath(target) || target == "/" || !tmpfsOptions().MatchString(s) || !strings.Contains(s, "size=") {
+		if !ok || !isCleanPath(target) || target == "/" || !tmpfsOptions().MatchString(s) || !strings.Contains(s, "size=") {
 			return nil, errors.New("must hold absolute paths, each with mount options that give a size")
 		}
 		if _, ok := size(sizeOption(s)); !ok {
@@ -132,7 +132,7 @@ func checkMounts(v any) ([]Mount, error) {
 		if m.Target == "" {
 			m.Target = m.Source
 		}
-		if !cleanPath(m.Source) || !cleanPath(m.Target) || m.Target == "/" {
+		if !isCleanPath(m.Source) || !isCleanPath(m.Target) || m.Target == "/" {
 			return nil, fmt.Errorf("number %d: source and target %w", i+1, errPath)
 		}
 		for _, dir := range hostDirs {

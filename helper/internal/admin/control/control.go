@@ -38,14 +38,14 @@ type Keeper struct{ dir string }
 // At returns the keeper that serves dir. Nothing is asked yet.
 func At(dir string) Keeper { return Keeper{dir} }
 
-// bound is how long an answer may take.
-const bound = 5 * time.Second
+// answerTimeout is for the keeper's answer to one request.
+const answerTimeout = 5 * time.Second
 
 // ask sends one request and returns the lines of the answer and the pid, on this
 // host, of who gave it.
 func (k Keeper) ask(format string, args ...any) (lines []string, pid int, err error) {
 	path := filepath.Join(k.dir, paths.Control)
-	conn, err := net.DialTimeout("unix", path, bound)
+	conn, err := net.DialTimeout("unix", path, answerTimeout)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
 		return nil, 0, fmt.Errorf("%w: %w", ErrNoKeeper, err)
@@ -64,7 +64,7 @@ func (k Keeper) ask(format string, args ...any) (lines []string, pid int, err er
 	if peer.Uid != 0 {
 		return nil, 0, fmt.Errorf("%w: %s is uid %d's", ErrRemapped, path, peer.Uid)
 	}
-	if err := conn.SetDeadline(time.Now().Add(bound)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return nil, 0, fmt.Errorf("keeper: %w", err)
 	}
 	if _, err := fmt.Fprintf(conn, format+"\n", args...); err != nil {

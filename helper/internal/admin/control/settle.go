@@ -24,13 +24,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spared is the oom_score_adj of the keeper and the servers (proc(5)): below that of
+// keeperScore is the oom_score_adj of the keeper and the servers (proc(5)): below that of
 // any session, whose processes may go down to 0, and no lower. Not -1000: a server
 // that grows without end is still ended, and followed by the next.
-const spared = -900
+const keeperScore = -900
 
-// ahead is the keeper's nice value.
-const ahead = -10
+// keeperNice is the keeper's nice value.
+const keeperNice = -10
 
 // Settle does what is due. It may be called at any time, and twice at once. What it
 // returns beside an error the administrator should know.
@@ -51,11 +51,11 @@ func (k Keeper) Settle(terminals int64) (notes []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("settle: %w", err)
 	}
-	if err := k.boundTerminals(c.PID, terminals); err != nil {
+	if err := k.limitTerminals(c.PID, terminals); err != nil {
 		return nil, fmt.Errorf("settle: terminals: %w", err)
 	}
 	// It has to be quicker than those who take the memory; it is idle otherwise.
-	if err := unix.Setpriority(unix.PRIO_PROCESS, c.PID, ahead); err != nil && !errors.Is(err, unix.ESRCH) {
+	if err := unix.Setpriority(unix.PRIO_PROCESS, c.PID, keeperNice); err != nil && !errors.Is(err, unix.ESRCH) {
 		notes = append(notes, fmt.Sprintf("the keeper's priority cannot be raised: %v", err))
 	}
 	err = setScores(c)
@@ -74,18 +74,18 @@ func setScores(c Count) error {
 	if err != nil {
 		return err
 	}
-	if err := setScore(c.PID, spared); err != nil {
+	if err := setScore(c.PID, keeperScore); err != nil {
 		return err
 	}
 	for pid, inside := range ids {
 		switch inside {
 		case c.Server, c.Standby:
-			err = setScore(pid, spared)
+			err = setScore(pid, keeperScore)
 		case c.Spawner:
 			err = setScore(pid, 0)
-			waiting, cerr := childrenOf(pid)
+			supervisors, cerr := childrenOf(pid)
 			err = errors.Join(err, cerr)
-			for supervisor := range waiting {
+			for supervisor := range supervisors {
 				err = errors.Join(err, setScore(supervisor, 0))
 			}
 		}
@@ -129,9 +129,9 @@ func childrenOf(pid int) (map[int]int, error) {
 	return found, nil
 }
 
-// boundTerminals gives the container's devpts a bound of its own: the kernel has one
+// limitTerminals gives the container's devpts a bound of its own: the kernel has one
 // pool for all. The other options must be given again, or they are lost.
-func (k Keeper) boundTerminals(pid int, most int64) error {
+func (k Keeper) limitTerminals(pid int, limit int64) error {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (k Keeper) boundTerminals(pid int, most int64) error {
 			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS)
 		}
 		if err == nil {
-			err = unix.Mount("", "/dev/pts", "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NOEXEC, options+",max="+strconv.FormatInt(most, 10))
+			err = unix.Mount("", "/dev/pts", "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NOEXEC, options+",max="+strconv.FormatInt(limit, 10))
 		}
 		done <- err
 	}()

@@ -41,8 +41,8 @@ func differences(have, want description) []Difference {
 		if s.read == nil {
 			continue
 		}
-		if is, due := s.read(have), s.read(want); is != due {
-			all = append(all, Difference{s.name, is, due})
+		if is, should := s.read(have), s.read(want); is != should {
+			all = append(all, Difference{Key: s.name, Have: is, Want: should})
 		}
 	}
 	slices.SortFunc(all, func(a, b Difference) int { return strings.Compare(a.Key, b.Key) })

@@ -76,7 +76,7 @@ var settings = []setting{
 			for _, capability := range d.host.CapAdd {
 				add = append(add, strings.TrimPrefix(capability, "CAP_"))
 			}
-			return "drop " + list(d.host.CapDrop) + ", add " + list(add)
+			return "drop " + joinSorted(d.host.CapDrop) + ", add " + joinSorted(add)
 		},
 		flags: func(p policy.Policy) []string {
 			argv := []string{"--cap-drop", "ALL"}
@@ -91,7 +91,7 @@ var settings = []setting{
 		},
 		read: func(d description) string {
 			isSeccomp := func(option string) bool { return strings.HasPrefix(option, seccompOption) }
-			return list(slices.DeleteFunc(slices.Clone(d.host.SecurityOpt), isSeccomp))
+			return joinSorted(slices.DeleteFunc(slices.Clone(d.host.SecurityOpt), isSeccomp))
 		},
 		flags: flags("--security-opt", "no-new-privileges")},
 	{name: "seccomp",
@@ -121,7 +121,7 @@ var settings = []setting{
 		}},
 	{name: "sysctls", fixed: true, // they bound what belongs to no process
 		apply: func(p policy.Policy, d *description) { d.host.Sysctls = map[string]string{shmAll: sharedPages(p)} },
-		read:  func(d description) string { return table(d.host.Sysctls) },
+		read:  func(d description) string { return joinTable(d.host.Sysctls) },
 		flags: flag("--sysctl", func(p policy.Policy) string { return shmAll + "=" + sharedPages(p) })},
 	{name: "shm_size", fixed: true,
 		apply: func(_ policy.Policy, d *description) { d.host.ShmSize = policy.DevShm },
@@ -129,7 +129,7 @@ var settings = []setting{
 		flags: flags("--shm-size", strconv.Itoa(policy.DevShm))},
 	{name: "tmpfs",
 		apply: func(p policy.Policy, d *description) { d.host.Tmpfs = p.Container.Tmpfs },
-		read:  func(d description) string { return table(d.host.Tmpfs) },
+		read:  func(d description) string { return joinTable(d.host.Tmpfs) },
 		flags: func(p policy.Policy) []string {
 			var argv []string
 			for _, path := range p.Container.TmpfsPaths() {
@@ -148,7 +148,7 @@ var settings = []setting{
 				}
 				lines = append(lines, m.Source+":"+m.Target+":"+mode)
 			}
-			return list(lines)
+			return joinSorted(lines)
 		},
 		flags: func(p policy.Policy) []string {
 			var argv []string
@@ -201,7 +201,7 @@ var settings = []setting{
 					others = append(others, fmt.Sprintf("%s=%d:%d", u.Name, u.Soft, u.Hard))
 				}
 			}
-			return list(others)
+			return joinSorted(others)
 		}},
 	{name: "stop", fixed: true, // not compared: it is what a container's end looks like, and no more
 		apply: func(_ policy.Policy, d *description) {
@@ -292,13 +292,13 @@ func readUlimit(d description, limit func(*container.Ulimit) int64) string {
 	return ""
 }
 
-func list(items []string) string {
+func joinSorted(items []string) string {
 	items = slices.Clone(items)
 	slices.Sort(items)
 	return strings.Join(items, " ")
 }
 
-func table(t map[string]string) string {
+func joinTable(t map[string]string) string {
 	var lines []string
 	for _, key := range slices.Sorted(maps.Keys(t)) {
 		lines = append(lines, key+":"+t[key])

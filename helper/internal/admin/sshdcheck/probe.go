@@ -55,7 +55,7 @@ func (b *probes) writeFiles(p people, t targets) error {
 	if err != nil {
 		return err
 	}
-	plain := func(patterns []string) (names []string) {
+	literalNames := func(patterns []string) (names []string) {
 		for _, name := range patterns {
 			if !strings.ContainsAny(name, "*?") && !slices.Contains(names, name) {
 				names = append(names, name)
@@ -84,9 +84,9 @@ func (b *probes) writeFiles(p people, t targets) error {
 			groups: append([]string{primary}, others...), probe: true,
 		})
 	}
-	for _, name := range plain(t.groups) {
+	for _, name := range literalNames(t.groups) {
 		add(name)
-		for _, admins := range plain(t.admins) {
+		for _, admins := range literalNames(t.admins) {
 			// Of a group that is in no file it cannot be made a member.
 			if strings.Contains("\n"+groups, "\n"+admins+":") {
 				add(name, admins)

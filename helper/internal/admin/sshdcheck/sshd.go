@@ -49,7 +49,7 @@ func newSSHD(config string) (*sshd, error) {
 	return &sshd{path: path, config: config}, nil
 }
 
-func (s *sshd) judge(ctx context.Context, a account, conn map[string]string) (effectiveConfig, error) {
+func (s *sshd) query(ctx context.Context, a account, conn map[string]string) (effectiveConfig, error) {
 	spec := []string{"user=" + a.name}
 	for _, key := range []string{"host", "addr", "laddr", "lport", "rdomain"} {
 		if value, found := conn[key]; found {

@@ -29,9 +29,9 @@ const (
 
 // Bounds of what is asked: an account costs some 15 ms for each connection.
 const (
-	maxAccounts     = 500
-	maxConnections  = 8
-	parallelQueries = 4
+	maxAccounts    = 500
+	maxConnections = 8
+	maxParallel    = 4
 )
 
 // Host is where to look.
@@ -113,13 +113,13 @@ func (h Host) gather(p people, t targets) (questions []*question) {
 func (s *sshd) ask(ctx context.Context, questions []*question, connections []map[string]string) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(questions))
-	slots := make(chan struct{}, parallelQueries)
+	slots := make(chan struct{}, maxParallel)
 	for i, q := range questions {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			for _, conn := range connections {
-				e, err := s.judge(ctx, q.account, conn)
+				e, err := s.query(ctx, q.account, conn)
 				if err != nil {
 					errs[i] = err
 					return
