@@ -3,9 +3,10 @@
 // Process: berth, run by the administrator or by pam_berth.so's worker. As: root of
 // the host.
 //
-// What root of the host does after each start of a container, because nobody in it
-// may: bound its terminals, and give berth's own processes their place when memory
-// is short. No daemon does it: `berth up` does, and the next login's PAM session.
+// Some things must be done after each start of a container, and only root of the host may
+// do them: limit the terminals, and protect berth's own processes from being ended when
+// memory is short. There is no daemon for it: `berth up` does it, or the next login's PAM
+// session.
 
 package control
 
@@ -32,11 +33,11 @@ const keeperScore = -900
 // keeperNice is the keeper's nice value.
 const keeperNice = -10
 
-// Settle does what is due. It may be called at any time, and twice at once. What it
-// returns beside an error the administrator should know.
+// Settle does it. It may be called at any time, and twice at once. The notes are for the
+// administrator.
 func (k Keeper) Settle(terminals int64) (notes []string, err error) {
 	mark := filepath.Join(k.dir, paths.Unsettled)
-	// First: what the keeper starts from here on is for the next time.
+	// First of all: what the keeper starts from here on needs another Settle.
 	if err := os.Remove(mark); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("settle: %w", err)
 	}
@@ -54,7 +55,7 @@ func (k Keeper) Settle(terminals int64) (notes []string, err error) {
 	if err := k.limitTerminals(c.PID, terminals); err != nil {
 		return nil, fmt.Errorf("settle: terminals: %w", err)
 	}
-	// It has to be quicker than those who take the memory; it is idle otherwise.
+	// The keeper must be quicker than the processes that take the memory; else it is idle.
 	if err := unix.Setpriority(unix.PRIO_PROCESS, c.PID, keeperNice); err != nil && !errors.Is(err, unix.ESRCH) {
 		notes = append(notes, fmt.Sprintf("the keeper's priority cannot be raised: %v", err))
 	}
@@ -66,9 +67,9 @@ func (k Keeper) Settle(terminals int64) (notes []string, err error) {
 	return notes, err
 }
 
-// setScores lowers the score of the keeper and the servers, and has that of the
-// spawner and its children at 0. Written by root that is also how far a process, and
-// all that descend from it, may lower their own (fs/proc/base.c, oom_score_adj_min).
+// setScores lowers the score of the keeper and the servers, and sets that of the spawner
+// and its children to 0. A score that root writes is also the lowest that the process and
+// its descendants may choose for themselves (fs/proc/base.c, oom_score_adj_min).
 func setScores(c Count) error {
 	ids, err := childrenOf(c.PID)
 	if err != nil {
@@ -129,8 +130,8 @@ func childrenOf(pid int) (map[int]int, error) {
 	return found, nil
 }
 
-// limitTerminals gives the container's devpts a bound of its own: the kernel has one
-// pool for all. The other options must be given again, or they are lost.
+// limitTerminals gives the container's devpts a limit of its own: the kernel has one pool
+// for all containers. A remount loses every option that is not given again.
 func (k Keeper) limitTerminals(pid int, limit int64) error {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
 	if err != nil {
@@ -141,7 +142,7 @@ func (k Keeper) limitTerminals(pid int, limit int64) error {
 	if err != nil {
 		return err
 	}
-	// Opened, then asked again: the number was the keeper's all the while.
+	// Asked again after opening: the pid has been the keeper's all the time.
 	if again, err := k.Count(); err != nil || again.PID != pid {
 		return fmt.Errorf("the container was restarted meanwhile: %w", errors.Join(err, unix.ESRCH))
 	}
