@@ -7,7 +7,7 @@
 //	berth-init watch PID LINGER LIFELINE KEEPER    the last two are descriptors
 //
 // It has one thread and a few pages, for as long as the session lasts. When something
-// is left at the session's end, it becomes `berth-guest clear`, which ends that.
+// is left at the session's end, it becomes `berth-guest terminate`, which ends that.
 
 #define _GNU_SOURCE
 #include "init.h"
@@ -92,9 +92,9 @@ static int obey(void)
 	return 1;
 }
 
-__attribute__((noreturn)) static void clear_up(void)
+__attribute__((noreturn)) static void terminate_rest(void)
 {
-	char *argv[] = { (char[]){ GUEST }, (char[]){ "clear" }, NULL }, *none[] = { NULL };
+	char *argv[] = { (char[]){ GUEST }, (char[]){ "terminate" }, NULL }, *none[] = { NULL };
 	sigset_t set;
 
 	/* It expects the keeper's connection as descriptor 3. All else is closed. */
@@ -138,10 +138,10 @@ int watch_main(int argc, char **argv)
 			poll(polled, 1, SETTLE_MS);
 			if (!reap())
 				done();
-			clear_up();
+			terminate_rest();
 		}
 		if (gone && !linger)
-			clear_up();
+			terminate_rest();
 		polled[1] = (struct pollfd){ .fd = line, .events = POLLIN };
 		if (poll(polled, 2, -1) > 0 && polled[0].revents)
 			while (read(polled[0].fd, &info, sizeof info) == sizeof info)

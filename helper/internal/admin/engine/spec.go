@@ -33,7 +33,7 @@ func spec(p policy.Policy) (*container.Config, *container.HostConfig, error) {
 	no, stop := false, stopTimeout
 	config := &container.Config{
 		Image: c.Image, Hostname: c.HostName(), User: "0:0", WorkingDir: "/",
-		Entrypoint: []string{paths.Guest + "/berth-init"}, Cmd: []string{command(p)},
+		Entrypoint: []string{paths.InitProgram}, Cmd: []string{command(p)},
 		StopSignal: "SIGTERM", StopTimeout: &stop,
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}
