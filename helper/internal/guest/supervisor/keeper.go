@@ -24,7 +24,10 @@ type keeper struct{ fd int }
 // one has left is still being removed (helper/cmd/berth-init/sweep.c).
 const registerTimeout = 5 * time.Second
 
-var errSessionLimit = errors.New("the keeper counts too many sessions")
+var (
+	errSessionLimit = errors.New("the keeper counts too many sessions")
+	errStopped      = errors.New("the keeper ends")
+)
 
 func dialKeeper() (*keeper, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -78,6 +81,8 @@ func (v *supervisor) register(line *lifeline.Conn, peer lifeline.Peer) error {
 		return fmt.Errorf("keeper: %w", err)
 	case string(answer[:n]) == "full":
 		return loginerror.New(fmt.Sprintf("you have %d sessions, and more are not allowed; end one", v.rules.Limit), errSessionLimit)
+	case string(answer[:n]) == "stopped":
+		return loginerror.New("the container is being stopped", errStopped)
 	case string(answer[:n]) != "ok":
 		return fmt.Errorf("keeper: it says %q", answer[:n])
 	}
