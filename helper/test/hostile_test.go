@@ -29,20 +29,12 @@ const roundCount = 50
 type attacker struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
-	out *strings.Builder
+	out *screen
 }
 
 func startAttacker(t *testing.T, l *labs.Lab, command string) *attacker {
 	t.Helper()
-	h := &attacker{cmd: l.AsUser("alice", "env", "-i", "TERM=dumb", "SSH_ORIGINAL_COMMAND="+command, "/usr/libexec/berth/berth-session"), out: &strings.Builder{}}
-	h.cmd.Stdout, h.cmd.Stderr = h.out, h.out
-	var err error
-	if h.in, err = h.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	h, _ := startOnScreen(t, l, command)
 	return h
 }
 

@@ -108,7 +108,7 @@ func (s *screen) String() string {
 	return s.text.String()
 }
 
-// startOnScreen is an assault whose words can be read while it goes on.
+// startOnScreen starts an attacker, whose words can be read while it goes on.
 func startOnScreen(t *testing.T, l *labs.Lab, command string) (*attacker, *screen) {
 	t.Helper()
 	return startOnScreenAs(t, l, "alice", command)
@@ -116,8 +116,9 @@ func startOnScreen(t *testing.T, l *labs.Lab, command string) (*attacker, *scree
 
 func startOnScreenAs(t *testing.T, l *labs.Lab, user, command string) (*attacker, *screen) {
 	t.Helper()
-	h, s := &attacker{cmd: l.AsUser(user, "env", "-i", "TERM=dumb", "SSH_ORIGINAL_COMMAND="+command, "/usr/libexec/berth/berth-session")}, &screen{}
-	h.cmd.Stdout, h.cmd.Stderr = s, s
+	cmd := l.AsUser(user, "env", "-i", "TERM=dumb", "SSH_ORIGINAL_COMMAND="+command, "/usr/libexec/berth/berth-session")
+	h := &attacker{cmd: cmd, out: &screen{}}
+	h.cmd.Stdout, h.cmd.Stderr = h.out, h.out
 	var err error
 	if h.in, err = h.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -125,7 +126,7 @@ func startOnScreenAs(t *testing.T, l *labs.Lab, user, command string) (*attacker
 	if err := h.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return h, s
+	return h, h.out
 }
 
 // await waits until it shows text.

@@ -5,34 +5,14 @@ package e2e
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 
 	"berth/test/labs"
 )
 
-// openMany opens n sessions of user with a terminal, some at a time.
-func openMany(l *labs.Lab, user string, n int) (all []*openSession, errs []error) {
-	const atOnce = 8
-	var mu sync.Mutex
-	var doing sync.WaitGroup
-	turns := make(chan struct{}, atOnce)
-	for range n {
-		turns <- struct{}{}
-		doing.Go(func() {
-			s, err := open(l, user, true)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				errs = append(errs, err)
-			} else {
-				all = append(all, s)
-			}
-			<-turns
-		})
-	}
-	doing.Wait()
-	return all, errs
+// openMany opens n sessions of user with a terminal.
+func openMany(l *labs.Lab, user string, n int) ([]*openSession, []error) {
+	return labs.Several(n, func() (*openSession, error) { return open(l, user, true) })
 }
 
 // B12: with the default settings there is room for users with as many sessions as
