@@ -161,7 +161,7 @@ func (s *session) close() {
 
 // crowd opens n sessions and returns what ends them.
 func (c column) crowd(n int) (closeAll func(), err error) {
-	all, errs := labs.Several(n, c.open)
+	all, errs := labs.Several(n, func() (*session, error) { return c.open() })
 	return func() {
 		for _, s := range all {
 			s.in.Close() // together, not one by one
