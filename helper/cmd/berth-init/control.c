@@ -87,8 +87,8 @@ static void answer_count(int fd)
 		spare += sessions[i].state == SPARE;
 		ending += sessions[i].state == ENDING || sessions[i].state == DYING;
 	}
-	snprintf(text, sizeof text, "sessions=%zu\nending=%zu\nspare=%zu\nserver=%d\nstandby=%d\nspawner=%d\nserving=%d", session_count(UID_NONE), ending, spare,
-		 (int)keeper.active.pid, (int)keeper.standby.pid, (int)keeper.spawner, keeper.serving);
+	snprintf(text, sizeof text, "sessions=%zu\nending=%zu\nspare=%zu\nserver=%d\nstandby=%d\nspawner=%d\nserving=%d",
+		 session_count(UID_NONE), ending, spare, (int)keeper.active.pid, (int)keeper.standby.pid, (int)keeper.spawner, keeper.serving);
 	control_answer(fd, text);
 }
 
@@ -101,10 +101,14 @@ static void answer_list(int fd, size_t from)
 		const struct session *s = &sessions[i];
 		if (s->state <= SPARE || s->state >= DYING)
 			continue;
-		n += (size_t)snprintf(text + n, sizeof text - n, "%d %lu %lld %s\n", (int)s->pid, (unsigned long)s->uid, s->since, s->direct ? "direct" : "exec");
+		n += (size_t)snprintf(text + n, sizeof text - n, "%d %lu %lld %s\n", (int)s->pid, (unsigned long)s->uid, s->since,
+				      s->direct ? "direct" : "exec");
 		shown++;
 	}
-	n += i < sessions_used ? (size_t)snprintf(text + n, sizeof text - n, "more %zu\n", i) : (size_t)snprintf(text + n, sizeof text - n, "end\n");
+	if (i < sessions_used)
+		n += (size_t)snprintf(text + n, sizeof text - n, "more %zu\n", i);
+	else
+		n += (size_t)snprintf(text + n, sizeof text - n, "end\n");
 	if (send(fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)n)
 		logf_uid(0, "a list is not taken: %s", strerror(errno));
 	close(fd);

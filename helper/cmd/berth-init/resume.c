@@ -69,8 +69,8 @@ void resume_exec(void)
 	for (size_t i = 0; i < sessions_used; i++) {
 		const struct session *s = &sessions[i];
 		if (s->state != FREE)
-			ADD("session %d %d %lu %lu %d %d %d %d %ld %lld", (int)s->state, (int)s->pid, (unsigned long)s->uid, (unsigned long)s->gid, s->connection,
-			    s->lifeline, s->linger, s->direct, s->deadline, s->since);
+			ADD("session %d %d %lu %lu %d %d %d %d %ld %lld", (int)s->state, (int)s->pid, (unsigned long)s->uid,
+			    (unsigned long)s->gid, s->connection, s->lifeline, s->linger, s->direct, s->deadline, s->since);
 	}
 	uid_t uid;
 	gid_t gid;
@@ -110,8 +110,8 @@ int resume_read(int argc, char **argv)
 		} else if (sscanf(argv[i], "spawner %d %d", &pid, &fd) == 2) {
 			keeper.spawner = pid;
 			keeper.spawner_fd = fd;
-		} else if (sscanf(argv[i], "session %d %d %lu %lu %d %d %d %d %ld %lld", &state, &pid, &uid, &gid, &s.connection, &s.lifeline, &s.linger, &s.direct,
-				  &s.deadline, &s.since) == 10) {
+		} else if (sscanf(argv[i], "session %d %d %lu %lu %d %d %d %d %ld %lld", &state, &pid, &uid, &gid, &s.connection, &s.lifeline,
+				  &s.linger, &s.direct, &s.deadline, &s.since) == 10) {
 			s.state = (enum state)state;
 			s.pid = pid;
 			s.uid = (uid_t)uid;

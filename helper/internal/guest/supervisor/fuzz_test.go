@@ -17,7 +17,8 @@ import (
 func FuzzCaller(f *testing.F) {
 	hello := lifeline.Frame(lifeline.Hello, nil)
 	identity := lifeline.Frame(lifeline.Identity, lifeline.Names{User: "u", Home: "/", Shells: []string{"/bin/sh"}}.Pack())
-	start := lifeline.Frame(lifeline.Start, lifeline.StartRequest{Kind: lifeline.CommandRequest, Command: "true", Env: []string{"A=b"}, Termios: []byte("x")}.Pack())
+	request := lifeline.StartRequest{Kind: lifeline.CommandRequest, Command: "true", Env: []string{"A=b"}, Termios: []byte("x")}
+	start := lifeline.Frame(lifeline.Start, request.Pack())
 	f.Add(slices.Concat(hello, identity, start), uint8(3))
 	f.Add(slices.Concat(hello, identity, lifeline.Frame(lifeline.Start, []byte("\x00\x00\x00\x07run=xyz"))), uint8(0))
 	f.Add([]byte("H\xff\xff\xff\xff"), uint8(250))

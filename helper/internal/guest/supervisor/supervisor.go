@@ -182,7 +182,10 @@ func (v *supervisor) enterDirect(line *lifeline.Conn, peer lifeline.Peer) (accou
 		return account{}, err
 	}
 	recorded := err == nil
-	known := lifeline.Names{User: kept.User, Gecos: kept.Gecos, Home: kept.Home, Shells: []string{v.rules.Shell, "/bin/sh"}, Groups: kept.Groups}
+	known := lifeline.Names{
+		User: kept.User, Gecos: kept.Gecos, Home: kept.Home,
+		Shells: []string{v.rules.Shell, "/bin/sh"}, Groups: kept.Groups,
+	}
 	if recorded {
 		if kept.Shell != "" {
 			known.Shells = append([]string{kept.Shell}, known.Shells...)

@@ -29,8 +29,8 @@ const (
 // a user of the host may take on in a user namespace (subuid(5)).
 const maxUnrecordedUID = 60000
 
-// Impersonal reports whether uid is no person's, whatever the configuration says.
-func Impersonal(uid uint32) bool { return uid >= minImpersonalUID && uid <= maxImpersonalUID }
+// impersonal reports whether uid is no person's, whatever the configuration says.
+func impersonal(uid uint32) bool { return uid >= minImpersonalUID && uid <= maxImpersonalUID }
 
 // Limits are what the administrator decides.
 type Limits struct {
@@ -59,7 +59,7 @@ func Check(c Caller, limits Limits) error {
 		return c.refusal("root does not log in this way")
 	case c.UID == Overflow, slices.Contains(groups, Overflow):
 		return c.refusal(fmt.Sprintf("ids such as %d mean nothing here", Overflow))
-	case c.UID < limits.UIDMin, c.UID > limits.UIDMax, Impersonal(c.UID):
+	case c.UID < limits.UIDMin, c.UID > limits.UIDMax, impersonal(c.UID):
 		return c.refusal("the uid is out of range")
 	case slices.Contains(groups, 0):
 		return c.refusal("it is in the group of root")

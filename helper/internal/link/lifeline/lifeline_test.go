@@ -142,7 +142,8 @@ func TestPeer(t *testing.T) {
 }
 
 func TestMessages(t *testing.T) {
-	names := Names{User: "alice", Gecos: "A\xff", Home: "/home/alice", Shells: []string{"/bin/zsh", "/bin/sh"}, Groups: map[uint32]string{1001: "alice", 4294967295: "x:y"}}
+	names := Names{User: "alice", Gecos: "A\xff", Home: "/home/alice", Shells: []string{"/bin/zsh", "/bin/sh"},
+		Groups: map[uint32]string{1001: "alice", 4294967295: "x:y"}}
 	if got, err := UnpackNames(names.Pack()); err != nil || !reflect.DeepEqual(got, names) {
 		t.Errorf("names: %+v, %v", got, err)
 	}
