@@ -13,6 +13,8 @@ import (
 
 	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/paths"
+	"berth/helper/internal/link/rules"
+	"berth/helper/internal/policy"
 	"berth/test/labs"
 
 	"golang.org/x/sys/unix"
@@ -200,5 +202,21 @@ func TestIdentityIsFixedAtConnect(t *testing.T) {
 	awaitState(t, lab, before)
 	if got := runProbe(t, lab, "bob", "session", socket, "id -u"); got != bob {
 		t.Errorf("bob: %s", got)
+	}
+}
+
+// With the exec transport no server looks at the caller, so the supervisor does: it
+// goes by the rules, whatever berth-session made of berth.toml.
+func TestAccessByExec(t *testing.T) {
+	l := labs.New(t, "transport = \"exec\"\n")
+	logInOnce(t, l, "alice", "bob")
+	last := l.UID(t, "alice") // bob's is higher
+	l.Exec(t, "sed", "-i", "s/^uid_max=.*/uid_max="+last+"/", policy.NamesDir+"/"+rules.File)
+	r := labs.Finish(l.SSH("bob", "id"))
+	if r.Status != 255 || r.Out != "" || !strings.Contains(r.Err, "this account is not one of this gateway's users: the uid is out of range") {
+		t.Errorf("bob: %+v", r)
+	}
+	if r := labs.Finish(l.SSH("alice", "id -un")); r.Out != "alice\n" {
+		t.Errorf("alice: %+v", r)
 	}
 }
