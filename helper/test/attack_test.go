@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// raw is a connection on which anything may be said.
-func raw() (int, error) {
+// dialRaw is a connection on which anything may be said.
+func dialRaw() (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
@@ -25,7 +25,7 @@ func raw() (int, error) {
 	return fd, unix.Connect(fd, &unix.SockaddrUnix{Name: socket})
 }
 
-func header(kind lifeline.Kind, size uint32) []byte {
+func frameHeader(kind lifeline.Kind, size uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{byte(kind)}, size)
 }
 
@@ -35,7 +35,7 @@ var attacks = map[string]func() string{
 	"1,000 half-open connections": func() string {
 		var held []int
 		for range 1000 {
-			fd, err := raw()
+			fd, err := dialRaw()
 			if err != nil {
 				return err.Error()
 			}
@@ -47,13 +47,13 @@ var attacks = map[string]func() string{
 	"one byte a second": func() string {
 		var held []int
 		for range 50 {
-			fd, err := raw()
+			fd, err := dialRaw()
 			if err != nil {
 				return err.Error()
 			}
 			held = append(held, fd)
 		}
-		frame := lifeline.Frame(lifeline.Start, me)
+		frame := lifeline.Frame(lifeline.Start, identityBody)
 		// The tenth second is the server's last.
 		for i := range 12 {
 			for _, fd := range held {
@@ -72,11 +72,11 @@ var attacks = map[string]func() string{
 	"messages of 1 GiB": func() string {
 		for _, kind := range []lifeline.Kind{lifeline.Identity, lifeline.Start, 'Z'} {
 			for range 20 {
-				fd, err := raw()
+				fd, err := dialRaw()
 				if err != nil {
 					return err.Error()
 				}
-				_ = unix.Sendto(fd, header(kind, 1<<30), unix.MSG_NOSIGNAL, nil)
+				_ = unix.Sendto(fd, frameHeader(kind, 1<<30), unix.MSG_NOSIGNAL, nil)
 				for range 64 {
 					_ = unix.Sendto(fd, make([]byte, 64<<10), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
 				}
@@ -86,7 +86,7 @@ var attacks = map[string]func() string{
 	},
 	"250 descriptors": func() string {
 		for range 20 {
-			fd, err := raw()
+			fd, err := dialRaw()
 			if err != nil {
 				return err.Error()
 			}
@@ -94,7 +94,7 @@ var attacks = map[string]func() string{
 			for i := range fds {
 				fds[i] = fd
 			}
-			_ = unix.Sendmsg(fd, lifeline.Frame(lifeline.Identity, me), unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL)
+			_ = unix.Sendmsg(fd, lifeline.Frame(lifeline.Identity, identityBody), unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL)
 		}
 		return "sent"
 	},
@@ -124,7 +124,7 @@ var attacks = map[string]func() string{
 				return err.Error()
 			}
 			for _, kind := range []byte(kinds) {
-				body := map[byte][]byte{'S': command("true"), 'I': me}[kind]
+				body := map[byte][]byte{'S': command("true"), 'I': identityBody}[kind]
 				if kind == 'I' {
 					_ = c.Send(lifeline.Identity, body) // it is not answered
 					continue
@@ -143,7 +143,7 @@ var attacks = map[string]func() string{
 			return err.Error()
 		}
 		for range 200 {
-			fd, err := raw()
+			fd, err := dialRaw()
 			if err != nil {
 				return err.Error()
 			}
@@ -214,19 +214,19 @@ func init() {
 
 // Only what a session can do no harm with comes in.
 func TestKindsOfDescriptors(t *testing.T) {
-	before := still(t, lab)
+	before := stableState(t, lab)
 	want := "pipe pipe pipe socket socket socket null null null tty tty tty"
-	if got := probe(t, lab, "alice", "kinds"); got != want {
+	if got := runProbe(t, lab, "alice", "kinds"); got != want {
 		t.Errorf("taken: %s; want %s", got, want)
 	}
-	settled(t, lab, before)
+	awaitState(t, lab, before)
 }
 
 // Whatever a user does to the socket, others log in meanwhile, and afterwards
 // all is as before.
 func TestAttacks(t *testing.T) {
-	welcome(t, lab, "bob")
-	before := still(t, lab)
+	logInOnce(t, lab, "bob")
+	before := stableState(t, lab)
 	want := map[string]string{
 		"1,000 half-open connections": "1000", "one byte a second": "50 of 50 ended",
 		"frames in a wrong order": "SSS HH HS HIH HIX X E A R G HISI \x00 HISR",
@@ -257,15 +257,15 @@ func TestAttacks(t *testing.T) {
 				}
 			}
 			t.Logf("%d logins of bob meanwhile", logins)
-			settled(t, lab, before)
+			awaitState(t, lab, before)
 		})
 	}
 	keeper, server := serving(t, lab)
-	t.Logf("resident: keeper %d KiB, server %d KiB", resident(t, keeper), resident(t, server))
+	t.Logf("resident: keeper %d KiB, server %d KiB", residentKiB(t, keeper), residentKiB(t, server))
 }
 
-// resident is a process's memory in KiB (proc(5), VmRSS).
-func resident(t *testing.T, pid int) int {
+// residentKiB is a process's memory in KiB (proc(5), VmRSS).
+func residentKiB(t *testing.T, pid int) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

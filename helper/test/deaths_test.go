@@ -18,22 +18,22 @@ import (
 	"github.com/creack/pty"
 )
 
-// batch is how many sessions are open at once, half of them with a terminal;
+// batchSize is how many sessions are open at once, half of them with a terminal;
 // six deaths of four batches are a thousand sessions.
-const batch, batches = 42, 4
+const batchSize, batchCount = 42, 4
 
-// opened is a session that waits for a line and then ends with status 7. It has
+// openSession is a session that waits for a line and then ends with status 7. It has
 // left a daemon behind that ignores the hangup.
-type opened struct {
+type openSession struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out io.ReadCloser
 }
 
-const lasting = "trap '' HUP TERM; (setsid sleep 3000 </dev/null >/dev/null 2>&1 &); echo up; read x; exit 7"
+const lastingCommand = "trap '' HUP TERM; (setsid sleep 3000 </dev/null >/dev/null 2>&1 &); echo up; read x; exit 7"
 
-func openOne(l *labs.Lab, user string, tty bool) (*opened, error) {
-	s := &opened{cmd: l.AsUser(user, "env", "-i", "TERM=dumb", "SSH_ORIGINAL_COMMAND="+lasting, "/usr/libexec/berth/berth-session")}
+func open(l *labs.Lab, user string, tty bool) (*openSession, error) {
+	s := &openSession{cmd: l.AsUser(user, "env", "-i", "TERM=dumb", "SSH_ORIGINAL_COMMAND="+lastingCommand, "/usr/libexec/berth/berth-session")}
 	if tty {
 		f, err := pty.Start(s.cmd)
 		if err != nil {
@@ -61,7 +61,7 @@ func openOne(l *labs.Lab, user string, tty bool) (*opened, error) {
 }
 
 // end lets go of the client's side.
-func (s *opened) end() {
+func (s *openSession) end() {
 	s.in.Close()
 	s.out.Close()
 	_ = s.cmd.Process.Kill()
@@ -69,7 +69,7 @@ func (s *opened) end() {
 }
 
 // answers has the session end by itself and says whether it did.
-func (s *opened) answers() error {
+func (s *openSession) answers() error {
 	if _, err := io.WriteString(s.in, "go\n"); err != nil {
 		return err
 	}
@@ -80,14 +80,14 @@ func (s *opened) answers() error {
 	return nil
 }
 
-func openBatch(t *testing.T, l *labs.Lab) []*opened {
+func openBatch(t *testing.T, l *labs.Lab) []*openSession {
 	t.Helper()
-	sessions := make([]*opened, batch)
+	sessions := make([]*openSession, batchSize)
 	var all sync.WaitGroup
 	for i := range sessions {
 		all.Go(func() {
 			var err error
-			if sessions[i], err = openOne(l, []string{"alice", "bob"}[i/2%2], i%2 == 0); err != nil {
+			if sessions[i], err = open(l, []string{"alice", "bob"}[i/2%2], i%2 == 0); err != nil {
 				t.Error(err)
 			}
 		})
@@ -99,7 +99,7 @@ func openBatch(t *testing.T, l *labs.Lab) []*opened {
 	return sessions
 }
 
-func each(sessions []*opened, do func(*opened)) {
+func forEach(sessions []*openSession, do func(*openSession)) {
 	var all sync.WaitGroup
 	for _, s := range sessions {
 		all.Go(func() { do(s) })
@@ -121,17 +121,17 @@ func supervisors(t *testing.T, l *labs.Lab) (pids []int) {
 // However a session dies, and whatever of berth does, nothing is left; and what
 // is not its own death a session outlives.
 func TestThousandSessions(t *testing.T) {
-	welcome(t, lab, "alice", "bob")
-	before := still(t, lab)
+	logInOnce(t, lab, "alice", "bob")
+	before := stableState(t, lab)
 	kill := func(t *testing.T, pid int) {
 		t.Helper()
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 	}
-	answer := func(t *testing.T, sessions []*opened) {
+	answer := func(t *testing.T, sessions []*openSession) {
 		t.Helper()
-		each(sessions, func(s *opened) {
+		forEach(sessions, func(s *openSession) {
 			if err := s.answers(); err != nil {
 				t.Error(err)
 			}
@@ -139,24 +139,24 @@ func TestThousandSessions(t *testing.T) {
 	}
 	for _, death := range []struct {
 		name string
-		end  func(*testing.T, []*opened)
+		end  func(*testing.T, []*openSession)
 	}{
 		{"exit", answer},
-		{"client gone", func(t *testing.T, all []*opened) {
-			each(all, func(s *opened) { s.in.Close(); s.out.Close(); _ = s.cmd.Wait() })
+		{"client gone", func(t *testing.T, all []*openSession) {
+			forEach(all, func(s *openSession) { s.in.Close(); s.out.Close(); _ = s.cmd.Wait() })
 		}},
-		{"helper killed", func(t *testing.T, all []*opened) { each(all, (*opened).end) }},
-		{"supervisor killed", func(t *testing.T, all []*opened) {
+		{"helper killed", func(t *testing.T, all []*openSession) { forEach(all, (*openSession).end) }},
+		{"supervisor killed", func(t *testing.T, all []*openSession) {
 			pids := supervisors(t, lab)
-			if len(pids) != batch {
-				t.Errorf("%d supervisors of %d sessions", len(pids), batch)
+			if len(pids) != batchSize {
+				t.Errorf("%d supervisors of %d sessions", len(pids), batchSize)
 			}
 			for _, pid := range pids {
 				kill(t, pid)
 			}
-			each(all, func(s *opened) { _ = s.cmd.Wait() })
+			forEach(all, func(s *openSession) { _ = s.cmd.Wait() })
 		}},
-		{"server killed", func(t *testing.T, all []*opened) {
+		{"server killed", func(t *testing.T, all []*openSession) {
 			_, server := serving(t, lab)
 			kill(t, server)
 			// A login now waits for the next server.
@@ -168,11 +168,11 @@ func TestThousandSessions(t *testing.T) {
 		}},
 	} {
 		t.Run(death.name, func(t *testing.T) {
-			for range batches {
+			for range batchCount {
 				sessions := openBatch(t, lab)
 				death.end(t, sessions)
-				each(sessions, (*opened).end)
-				settled(t, lab, before)
+				forEach(sessions, (*openSession).end)
+				awaitState(t, lab, before)
 			}
 		})
 	}
@@ -185,21 +185,21 @@ func TestEngineKilled(t *testing.T) {
 	if r := labs.Finish(l.SSH("alice", "id -un")); r.Out != "alice\n" {
 		t.Fatalf("%+v", r)
 	}
-	welcome(t, l, "bob")
-	before := still(t, l)
-	for range batches {
+	logInOnce(t, l, "bob")
+	before := stableState(t, l)
+	for range batchCount {
 		sessions := openBatch(t, l)
 		e.Kill()
 		if r := labs.Finish(l.SSH("alice", "id -un")); r.Out != "alice\n" || r.Err != "" {
 			t.Errorf("a login without an engine: %+v", r)
 		}
-		each(sessions, func(s *opened) {
+		forEach(sessions, func(s *openSession) {
 			if err := s.answers(); err != nil {
 				t.Error(err)
 			}
 		})
-		each(sessions, (*opened).end)
-		settled(t, l, before)
+		forEach(sessions, (*openSession).end)
+		awaitState(t, l, before)
 		e.Start()
 	}
 }
@@ -221,7 +221,7 @@ func TestEngineStoppedUnderLoad(t *testing.T) {
 	}
 	e.Start()
 	t.Logf("%d logins while the engine was stopped", logins)
-	each(sessions, func(s *opened) {
+	forEach(sessions, func(s *openSession) {
 		if err := s.answers(); err != nil {
 			t.Error(err)
 		}

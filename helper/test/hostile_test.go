@@ -18,43 +18,35 @@ import (
 )
 
 // What one user may do to the container that they share with others. Another one
-// types all the while and must notice nothing; the container is never restarted, and
+// startTyping all the while and must notice nothing; the container is never restarted, and
 // when it is over nothing is left.
 
-// rounds is how often the quick ones are tried.
-const rounds = 50
+// roundCount is how often the quick ones are tried.
+const roundCount = 50
 
-// hostile is a session of alice's, who has a command run that says "up" when it has
+// attacker is a session of alice's, who has a command run that says "up" when it has
 // done its worst, or is about to.
-type hostile struct {
+type attacker struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
-	out *strings.Builder
+	out *screen
 }
 
-func assault(t *testing.T, l *labs.Lab, command string) *hostile {
+func startAttacker(t *testing.T, l *labs.Lab, command string) *attacker {
 	t.Helper()
-	h := &hostile{cmd: l.AsUser("alice", "env", "-i", "TERM=dumb", "SSH_ORIGINAL_COMMAND="+command, "/usr/libexec/berth/berth-session"), out: &strings.Builder{}}
-	h.cmd.Stdout, h.cmd.Stderr = h.out, h.out
-	var err error
-	if h.in, err = h.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	h, _ := startOnScreen(t, l, command)
 	return h
 }
 
-// leaves lets go of the client's side.
-func (h *hostile) leaves() {
+// disconnect lets go of the client's side.
+func (h *attacker) disconnect() {
 	h.in.Close()
 	_ = h.cmd.Process.Kill()
 	_ = h.cmd.Wait()
 }
 
-// started is when the lab's container was started, as the engine has it.
-func started(t *testing.T, l *labs.Lab) string {
+// containerStart is when the lab's container was started, as the engine has it.
+func containerStart(t *testing.T, l *labs.Lab) string {
 	t.Helper()
 	out, err := exec.Command("docker", "inspect", "--format", "{{.State.StartedAt}} {{.RestartCount}}", l.Container(t)).Output()
 	if err != nil {
@@ -63,8 +55,8 @@ func started(t *testing.T, l *labs.Lab) string {
 	return string(out)
 }
 
-// cgroup reads a number of the container's control group.
-func cgroup(t *testing.T, l *labs.Lab, controller, file string) int {
+// cgroupNumber reads a number of the container's control group.
+func cgroupNumber(t *testing.T, l *labs.Lab, controller, file string) int {
 	t.Helper()
 	c, err := keeper(l).Count()
 	if err != nil {
@@ -85,8 +77,8 @@ func cgroup(t *testing.T, l *labs.Lab, controller, file string) int {
 	return n
 }
 
-// of lists alice's processes in the container, by their pids on this host.
-func of(t *testing.T, l *labs.Lab, user string) (pids []int) {
+// processesOf lists alice's processes in the container, by their pids on this host.
+func processesOf(t *testing.T, l *labs.Lab, user string) (pids []int) {
 	t.Helper()
 	uid := strings.TrimSpace(l.Exec(t, "id", "-u", user))
 	line := regexp.MustCompile(`(?m)^Uid:\s` + uid + `\s`)
@@ -98,40 +90,40 @@ func of(t *testing.T, l *labs.Lab, user string) (pids []int) {
 	return pids
 }
 
-// gone waits until nothing of alice's is left, for as long as is promised and a
+// awaitEndOfAlice waits until nothing of alice's is left, for as long as is promised and a
 // little for the look itself.
-func gone(t *testing.T, l *labs.Lab) {
+func awaitEndOfAlice(t *testing.T, l *labs.Lab) {
 	t.Helper()
 	start := time.Now()
-	labs.Eventually(t, 3*within, func() (bool, string) {
-		left := of(t, l, "alice")
+	labs.Eventually(t, 3*endTimeout, func() (bool, string) {
+		left := processesOf(t, l, "alice")
 		return len(left) == 0, fmt.Sprintf("%d processes of alice's are left", len(left))
 	})
-	if took := time.Since(start); took > within+2*time.Second {
+	if took := time.Since(start); took > endTimeout+2*time.Second {
 		t.Errorf("the last of alice's processes ended after %v", took)
 	}
 }
 
-// within is how soon after a session's end nothing of it may be left.
-const within = 5 * time.Second
+// endTimeout is how soon after a session's end nothing of it may be left.
+const endTimeout = 5 * time.Second
 
-const fill = "trap '' HUP TERM; echo up; exec 2>/dev/null; while :; do sleep 3000 & done"
+const fillPIDs = "trap '' HUP TERM; echo up; exec 2>/dev/null; while :; do sleep 3000 & done"
 
 // A1: alice fills the container with processes and kills her own supervisors, and an
 // administrator runs `berth up` in the middle of it.
 func TestProcessesExhausted(t *testing.T) {
 	// One user could not without the second line.
 	l := labs.New(t, "transport = \"auto\"\n[container]\npids_limit = 400\nuser_processes = 4000\n")
-	welcome(t, l, "alice", "bob")
-	before := still(t, l)
-	since := started(t, l)
+	logInOnce(t, l, "alice", "bob")
+	before := stableState(t, l)
+	since := containerStart(t, l)
 	first, _ := serving(t, l)
-	bob := types(t, l, "bob")
-	for round := range rounds {
-		h := assault(t, l, fill)
+	bob := startTyping(t, l, "bob")
+	for round := range roundCount {
+		h := startAttacker(t, l, fillPIDs)
 		// The attack works: the limit is reached.
 		labs.Eventually(t, labs.Patience, func() (bool, string) {
-			n := cgroup(t, l, "pids", "pids.current")
+			n := cgroupNumber(t, l, "pids", "pids.current")
 			return n >= 399, fmt.Sprintf("%d processes: %s", n, h.out)
 		})
 		if round%10 == 0 {
@@ -144,20 +136,20 @@ func TestProcessesExhausted(t *testing.T) {
 				t.Errorf("berth up: %+v", r)
 			}
 		}
-		for _, pid := range of(t, l, "alice") {
+		for _, pid := range processesOf(t, l, "alice") {
 			if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); strings.Contains(string(args), "berth-init\x00watch") {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 		}
-		gone(t, l)
-		h.leaves()
+		awaitEndOfAlice(t, l)
+		h.disconnect()
 		if t.Failed() {
 			break
 		}
 	}
-	bob.rest(t)
-	if now, _ := serving(t, l); now != first || started(t, l) != since {
-		t.Errorf("the container was restarted: keeper %d, then %d; %s, then %s", first, now, since, started(t, l))
+	bob.finish(t)
+	if now, _ := serving(t, l); now != first || containerStart(t, l) != since {
+		t.Errorf("the container was restarted: keeper %d, then %d; %s, then %s", first, now, since, containerStart(t, l))
 	}
 	if out := l.Exec(t, "berth", "up"); !strings.Contains(out, " runs\n") {
 		t.Errorf("berth up afterwards: %s", out)
@@ -168,16 +160,16 @@ func TestProcessesExhausted(t *testing.T) {
 	_ = bob.cmd.Process.Kill()
 	// Their PAM sessions look after what was started meanwhile; and a supervisor that
 	// was ended while it waited is missed when its turn comes.
-	welcome(t, l, "alice", "bob", "alice", "bob", "alice", "bob")
-	settled(t, l, before)
+	logInOnce(t, l, "alice", "bob", "alice", "bob", "alice", "bob")
+	awaitState(t, l, before)
 }
 
 // With berth's own default one user cannot fill the container at all.
-func TestOneUserLeavesRoom(t *testing.T) {
+func TestOneUserAtProcessLimit(t *testing.T) {
 	l := labs.New(t, "[container]\npids_limit = 600\nuser_processes = 300\n")
-	welcome(t, l, "alice", "bob")
-	h := assault(t, l, fill)
-	labs.Eventually(t, labs.Patience, func() (bool, string) { n := len(of(t, l, "alice")); return n > 250, fmt.Sprint(n) })
+	logInOnce(t, l, "alice", "bob")
+	h := startAttacker(t, l, fillPIDs)
+	labs.Eventually(t, labs.Patience, func() (bool, string) { n := len(processesOf(t, l, "alice")); return n > 250, fmt.Sprint(n) })
 	r := labs.Finish(l.SSH("bob", "for i in 1 2 3 4 5; do sleep 0; done; id -un"))
 	if r.Out != "bob\n" || r.Err != "" {
 		t.Errorf("bob: %+v", r)
@@ -186,8 +178,8 @@ func TestOneUserLeavesRoom(t *testing.T) {
 	if !strings.Contains(r.Out+r.Err, "fork") && !strings.Contains(r.Err, "no more processes can be started") {
 		t.Errorf("alice's next session is told nothing of her limit: %+v", r)
 	}
-	h.leaves()
-	gone(t, l)
+	h.disconnect()
+	awaitEndOfAlice(t, l)
 }
 
 // A2: alice takes all memory, in three ways.
@@ -195,14 +187,14 @@ func TestMemoryExhausted(t *testing.T) {
 	// The proportions of the default, so that the attacks take seconds.
 	l := labs.New(t, "[container]\nmemory = \"640m\"\nuser_processes = 4000\n[container.tmpfs]\n\"/run\" = \"mode=0755,size=16m\"\n"+
 		"\"/tmp\" = \"mode=1777,size=80m\"\n\"/var/tmp\" = \"mode=1777,size=80m\"\n")
-	if err := plant(l); err != nil {
+	if err := installProbe(l); err != nil {
 		t.Fatal(err)
 	}
-	welcome(t, l, "alice", "bob")
-	before := still(t, l)
-	since := started(t, l)
+	logInOnce(t, l, "alice", "bob")
+	before := stableState(t, l)
+	since := containerStart(t, l)
 	first, _ := serving(t, l)
-	bob, uid := types(t, l, "bob"), l.UID(t, "alice")
+	bob, uid := startTyping(t, l, "bob"), l.UID(t, "alice")
 	const (
 		files     = "for f in /tmp /var/tmp /dev/shm; do cat /dev/zero >$f/fill; done 2>/dev/null; "
 		shared    = "BERTH_PROBE=shm /home/probe 1000; "
@@ -213,36 +205,36 @@ func TestMemoryExhausted(t *testing.T) {
 		"all, then one process": files + shared + "exec tail /dev/zero",
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := assault(t, l, attack)
+			h := startAttacker(t, l, attack)
 			ended := make(chan struct{})
 			go func() { _ = h.cmd.Wait(); close(ended) }()
 			select {
 			case <-ended: // it was told
 			case <-time.After(labs.Patience):
-				t.Errorf("alice's session goes on: %d bytes are taken", cgroup(t, l, "memory", "memory.usage_in_bytes"))
+				t.Errorf("alice's session goes on: %d bytes are taken", cgroupNumber(t, l, "memory", "memory.usage_in_bytes"))
 			}
-			h.leaves()
-			gone(t, l)
+			h.disconnect()
+			awaitEndOfAlice(t, l)
 			labs.Eventually(t, 30*time.Second, func() (bool, string) {
 				out, err := exec.Command("docker", "exec", l.Container(t), "sh", "-c", "ls -A /tmp /var/tmp; tail -n +2 /proc/sysvipc/shm").CombinedOutput()
 				return err == nil && !strings.Contains(string(out), "fill") && !strings.Contains(string(out), uid), string(out)
 			})
 		})
 	}
-	bob.rest(t)
-	if now, _ := serving(t, l); now != first || started(t, l) != since {
+	bob.finish(t)
+	if now, _ := serving(t, l); now != first || containerStart(t, l) != since {
 		log, _ := exec.Command("docker", "logs", "--tail", "20", l.Container(t)).CombinedOutput()
-		t.Errorf("the container was restarted: keeper %d, then %d; %s, then %s\n%s", first, now, since, started(t, l), log)
+		t.Errorf("the container was restarted: keeper %d, then %d; %s, then %s\n%s", first, now, since, containerStart(t, l), log)
 	}
 	_ = bob.cmd.Process.Kill()
-	welcome(t, l, "alice") // whose PAM session looks after what was started meanwhile
-	settled(t, l, before)
+	logInOnce(t, l, "alice") // whose PAM session looks after what was started meanwhile
+	awaitState(t, l, before)
 }
 
 // watchers lists the supervisors of a user's sessions.
 func watchers(t *testing.T, l *labs.Lab, user string) (found []int) {
 	t.Helper()
-	for _, pid := range of(t, l, user) {
+	for _, pid := range processesOf(t, l, user) {
 		if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); strings.Contains(string(args), "berth-init\x00watch") {
 			found = append(found, pid)
 		}
@@ -252,18 +244,18 @@ func watchers(t *testing.T, l *labs.Lab, user string) (found []int) {
 
 // A10: alice stops or kills her supervisors, and leaves daemons that ignore what
 // they can. All is ended within five seconds of the session, by each transport.
-func TestLifeAfterLogout(t *testing.T) {
+func TestNothingSurvivesLogout(t *testing.T) {
 	const daemon = "trap '' HUP TERM; (setsid bash -c 'trap \"\" HUP TERM; exec sleep 3000' </dev/null >/dev/null 2>&1 &); echo up; exec sleep 3000"
 	for _, transport := range []string{"direct", "exec"} {
 		t.Run(transport, func(t *testing.T) {
 			l := labs.New(t, fmt.Sprintf("transport = %q\n", transport))
-			welcome(t, l, "alice", "bob")
-			before := quiet(t, l, transport)
-			bob := types(t, l, "bob")
-			for round := range rounds {
-				h := assault(t, l, daemon)
+			logInOnce(t, l, "alice", "bob")
+			before := stateWithServers(t, l, transport)
+			bob := startTyping(t, l, "bob")
+			for round := range roundCount {
+				h := startAttacker(t, l, daemon)
 				labs.Eventually(t, labs.Patience, func() (bool, string) {
-					return len(of(t, l, "alice")) == 3 && len(watchers(t, l, "alice")) == 1, fmt.Sprint(inContainer(l), h.out)
+					return len(processesOf(t, l, "alice")) == 3 && len(watchers(t, l, "alice")) == 1, fmt.Sprint(inContainer(l), h.out)
 				})
 				// As alice: the right to do so is hers.
 				signal := []string{"STOP", "KILL"}[round%2]
@@ -279,10 +271,10 @@ func TestLifeAfterLogout(t *testing.T) {
 						status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", watcher))
 						return strings.Contains(string(status), "T (stopped)"), "it is not stopped:\n" + string(status)
 					})
-					h.leaves()
+					h.disconnect()
 				}
-				gone(t, l)
-				h.leaves()
+				awaitEndOfAlice(t, l)
+				h.disconnect()
 				if c, err := keeper(l).Count(); err != nil || c.Sessions != 1 {
 					t.Errorf("%d sessions are counted, bob has one: %v", c.Sessions, err)
 				}
@@ -290,31 +282,31 @@ func TestLifeAfterLogout(t *testing.T) {
 					break
 				}
 			}
-			bob.rest(t)
+			bob.finish(t)
 			_ = bob.cmd.Process.Kill()
 			if transport == "direct" {
-				settled(t, l, before)
+				awaitState(t, l, before)
 			}
 		})
 	}
 }
 
-// quiet is still, for a lab that has servers.
-func quiet(t *testing.T, l *labs.Lab, transport string) state {
+// stateWithServers is still, for a lab that has servers.
+func stateWithServers(t *testing.T, l *labs.Lab, transport string) state {
 	t.Helper()
 	if transport != "direct" {
 		return state{}
 	}
-	return still(t, l)
+	return stableState(t, l)
 }
 
 // A11: what `berth status` costs and says does not depend on how many processes
 // there are, what they are called and how long their arguments are.
 func TestStatusOfManyProcesses(t *testing.T) {
 	l := labs.New(t, "[container]\nuser_processes = 4000\n")
-	welcome(t, l, "alice", "bob")
+	logInOnce(t, l, "alice", "bob")
 	engine := engineMemory(t)
-	bob := types(t, l, "bob")
+	bob := startTyping(t, l, "bob")
 	cost := func() time.Duration {
 		start := time.Now()
 		if out := l.Exec(t, "berth", "status"); !strings.Contains(out, "sessions    ") {
@@ -324,10 +316,10 @@ func TestStatusOfManyProcesses(t *testing.T) {
 	}
 	without := cost()
 	// 1,200 processes with 124 KiB of arguments each, called like supervisors.
-	h := assault(t, l, `x=$(head -c 126976 /dev/zero | tr '\0' x); trap '' HUP TERM
+	h := startAttacker(t, l, `x=$(head -c 126976 /dev/zero | tr '\0' x); trap '' HUP TERM
 		for i in {1..1200}; do bash -c 'exec -a "/usr/libexec/berth/berth-init watch 7 0 9 6" tail -f /dev/null "$0"' "$x" >/dev/null 2>&1 & done; echo up; read x`)
 	labs.Eventually(t, 2*labs.Patience, func() (bool, string) {
-		n := len(of(t, l, "alice"))
+		n := len(processesOf(t, l, "alice"))
 		return n > 1200, fmt.Sprintf("%d processes: %s", n, h.out)
 	})
 	with := cost()
@@ -355,11 +347,11 @@ func TestStatusOfManyProcesses(t *testing.T) {
 		}
 	}
 	_ = h.cmd.Wait()
-	gone(t, l)
+	awaitEndOfAlice(t, l)
 	if err := keeper(l).End(1); err == nil {
 		t.Error("a session that there is not was ended")
 	}
-	bob.rest(t)
+	bob.finish(t)
 }
 
 // engineMemory is dockerd's, in KiB.
@@ -370,24 +362,24 @@ func engineMemory(t *testing.T) int {
 		t.Fatal(err)
 	}
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(out)))
-	return resident(t, pid)
+	return residentKiB(t, pid)
 }
 
 // C6: after ten `berth up` in a row there is no zombie, descriptor or orphan more,
 // and nobody inside notices.
-func TestUpTenTimes(t *testing.T) {
+func TestUpRepeated(t *testing.T) {
 	l := labs.New(t, "")
-	welcome(t, l, "alice", "bob")
-	before := still(t, l)
-	bob := types(t, l, "bob")
+	logInOnce(t, l, "alice", "bob")
+	before := stableState(t, l)
+	bob := startTyping(t, l, "bob")
 	for range 10 {
 		if out := l.Exec(t, "berth", "up"); !strings.Contains(out, " runs\n") {
 			t.Errorf("berth up: %s", out)
 		}
 	}
-	bob.rest(t)
+	bob.finish(t)
 	_ = bob.cmd.Process.Kill()
-	settled(t, l, before)
+	awaitState(t, l, before)
 	for pid, args := range inContainer(l) {
 		if status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); strings.Contains(string(status), "Z (zombie)") {
 			t.Errorf("a zombie: %d %s", pid, args)

@@ -69,8 +69,8 @@ func init() {
 	}
 }
 
-// born is how many processes the lab's container has ever had.
-func born(t *testing.T, l *labs.Lab) int {
+// processesStarted is how many processes the lab's container has ever had.
+func processesStarted(t *testing.T, l *labs.Lab) int {
 	t.Helper()
 	out, err := exec.Command("docker", "exec", l.Container(t), "cat", "/proc/loadavg").Output()
 	fields := strings.Fields(string(out))
@@ -81,13 +81,13 @@ func born(t *testing.T, l *labs.Lab) int {
 	return n
 }
 
-// flying is whether processes are being started in the container all the while:
+// processesKeepStarting is whether processes are being started in the container all the while:
 // comets are not to be found in /proc.
-func flying(t *testing.T, l *labs.Lab) bool {
+func processesKeepStarting(t *testing.T, l *labs.Lab) bool {
 	t.Helper()
-	before := born(t, l)
+	before := processesStarted(t, l)
 	time.Sleep(300 * time.Millisecond) // the time that is measured
-	return born(t, l)-before > 50
+	return processesStarted(t, l)-before > 50
 }
 
 // screen is what a session has said so far.
@@ -108,16 +108,17 @@ func (s *screen) String() string {
 	return s.text.String()
 }
 
-// shown is an assault whose words can be read while it goes on.
-func shown(t *testing.T, l *labs.Lab, command string) (*hostile, *screen) {
+// startOnScreen starts an attacker, whose words can be read while it goes on.
+func startOnScreen(t *testing.T, l *labs.Lab, command string) (*attacker, *screen) {
 	t.Helper()
-	return shownOf(t, l, "alice", command)
+	return startOnScreenAs(t, l, "alice", command)
 }
 
-func shownOf(t *testing.T, l *labs.Lab, user, command string) (*hostile, *screen) {
+func startOnScreenAs(t *testing.T, l *labs.Lab, user, command string) (*attacker, *screen) {
 	t.Helper()
-	h, s := &hostile{cmd: l.AsUser(user, "env", "-i", "TERM=dumb", "SSH_ORIGINAL_COMMAND="+command, "/usr/libexec/berth/berth-session")}, &screen{}
-	h.cmd.Stdout, h.cmd.Stderr = s, s
+	cmd := l.AsUser(user, "env", "-i", "TERM=dumb", "SSH_ORIGINAL_COMMAND="+command, "/usr/libexec/berth/berth-session")
+	h := &attacker{cmd: cmd, out: &screen{}}
+	h.cmd.Stdout, h.cmd.Stderr = h.out, h.out
 	var err error
 	if h.in, err = h.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -125,11 +126,11 @@ func shownOf(t *testing.T, l *labs.Lab, user, command string) (*hostile, *screen
 	if err := h.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return h, s
+	return h, h.out
 }
 
-// says waits until it shows text.
-func (s *screen) says(t *testing.T, text string) {
+// await waits until it shows text.
+func (s *screen) await(t *testing.T, text string) {
 	t.Helper()
 	labs.Eventually(t, labs.Patience, func() (bool, string) { return strings.Contains(s.String(), text), s.String() })
 }
@@ -137,15 +138,15 @@ func (s *screen) says(t *testing.T, text string) {
 // Nobody can be too quick to be ended: neither when the session ends, nor when its
 // supervisor was killed, nor while the user has another session. That one is ended,
 // too, and is told why.
-func TestCometsEnd(t *testing.T) {
+func TestShortLivedProcessesEnd(t *testing.T) {
 	l := labs.New(t, "")
 	comet := filepath.Join(l.Dir, "home", "comet")
 	if out, err := exec.Command("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", comet, "testdata/comet.c").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	welcome(t, l, "alice", "bob")
-	before := still(t, l)
-	bob, told := types(t, l, "bob"), 0
+	logInOnce(t, l, "alice", "bob")
+	before := stableState(t, l)
+	bob, told := startTyping(t, l, "bob"), 0
 	for _, c := range []struct {
 		name          string
 		kill, another bool
@@ -160,11 +161,11 @@ func TestCometsEnd(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// Many others make a look at all take its time.
-			crowd, said := shown(t, l, "n=0; while [ $n -lt 1000 ]; do sleep 3000 & n=$((n+1)); done; echo up; wait")
-			said.says(t, "up")
+			crowd, said := startOnScreen(t, l, "n=0; while [ $n -lt 1000 ]; do sleep 3000 & n=$((n+1)); done; echo up; wait")
+			said.await(t, "up")
 			had := watchers(t, l, "alice")
-			h := assault(t, l, fmt.Sprintf("exec /home/comet %d", c.comets))
-			labs.Eventually(t, labs.Patience, func() (bool, string) { return flying(t, l), "none flies" })
+			h := startAttacker(t, l, fmt.Sprintf("exec /home/comet %d", c.comets))
+			labs.Eventually(t, labs.Patience, func() (bool, string) { return processesKeepStarting(t, l), "none flies" })
 			if c.kill {
 				for _, pid := range watchers(t, l, "alice") {
 					if !c.another || !slices.Contains(had, pid) {
@@ -173,14 +174,14 @@ func TestCometsEnd(t *testing.T) {
 				}
 			}
 			start := time.Now()
-			h.leaves()
+			h.disconnect()
 			if !c.another {
-				crowd.leaves()
+				crowd.disconnect()
 			}
-			labs.Eventually(t, 3*within, func() (bool, string) { return !flying(t, l), "processes of alice's are being started" })
+			labs.Eventually(t, 3*endTimeout, func() (bool, string) { return !processesKeepStarting(t, l), "processes of alice's are being started" })
 			took := time.Since(start)
 			t.Logf("the last one ended after %v", took.Round(time.Millisecond))
-			if took > within+2*time.Second {
+			if took > endTimeout+2*time.Second {
 				t.Errorf("the last of alice's processes ended after %v", took)
 			}
 			if c.another {
@@ -191,48 +192,48 @@ func TestCometsEnd(t *testing.T) {
 					told++
 				}
 			}
-			crowd.leaves()
-			gone(t, l)
+			crowd.disconnect()
+			awaitEndOfAlice(t, l)
 		})
 	}
 	// On a busy machine a look may well find them.
 	t.Logf("another session was ended along with them %d times", told)
-	bob.rest(t)
+	bob.finish(t)
 	_ = bob.cmd.Process.Kill()
-	settled(t, l, before)
+	awaitState(t, l, before)
 }
 
 // A supervisor holds what tells the keeper of its session: no other process of the
 // user's may take hold of it, whatever program it becomes.
-func TestSupervisorIsNotSeized(t *testing.T) {
-	welcome(t, lab, "alice")
+func TestSupervisorCannotBeTraced(t *testing.T) {
+	logInOnce(t, lab, "alice")
 	// An end that takes its time: what is left ignores all but SIGKILL.
-	victim, said := shown(t, lab, "trap '' HUP TERM; sleep 3000 & echo parent $PPID.; wait")
-	said.says(t, ".")
+	victim, said := startOnScreen(t, lab, "trap '' HUP TERM; sleep 3000 & echo parent $PPID.; wait")
+	said.await(t, ".")
 	_, parent, _ := strings.Cut(strings.TrimSuffix(strings.TrimSpace(said.String()), "."), "parent ")
 	// That it can be done is shown with a process of the usual kind.
-	h, said := shown(t, lab, "sleep 3000 & BERTH_PROBE=seize /home/probe $!; kill $!")
-	said.says(t, "seized")
-	h.leaves()
-	h, said = shown(t, lab, "BERTH_PROBE=seize exec /home/probe "+parent)
-	said.says(t, "up")
-	victim.leaves()
+	h, said := startOnScreen(t, lab, "sleep 3000 & BERTH_PROBE=seize /home/probe $!; kill $!")
+	said.await(t, "seized")
+	h.disconnect()
+	h, said = startOnScreen(t, lab, "BERTH_PROBE=seize exec /home/probe "+parent)
+	said.await(t, "up")
+	victim.disconnect()
 	labs.Eventually(t, labs.Patience, func() (bool, string) { return len(strings.Fields(said.String())) > 1, said.String() })
 	if !strings.Contains(said.String(), "gone") {
 		t.Errorf("the supervisor %s: %s", parent, said)
 	}
-	h.leaves()
-	gone(t, lab)
+	h.disconnect()
+	awaitEndOfAlice(t, lab)
 }
 
 // What alice's last session leaves is removed, however it lies, while bob has his
 // supervisors killed; and nothing of bob's goes with it.
-func TestSweepGoesOn(t *testing.T) {
-	welcome(t, lab, "alice", "bob")
-	before := still(t, lab)
-	bob, said := shownOf(t, lab, "bob", "mkdir -m 755 /tmp/bob && mkdir -m 777 /tmp/bob/open && echo kept >/tmp/bob/file && mkdir -m 777 /tmp/bob/full && "+
+func TestSweepWhileSupervisorsDie(t *testing.T) {
+	logInOnce(t, lab, "alice", "bob")
+	before := stableState(t, lab)
+	bob, said := startOnScreenAs(t, lab, "bob", "mkdir -m 755 /tmp/bob && mkdir -m 777 /tmp/bob/open && echo kept >/tmp/bob/file && mkdir -m 777 /tmp/bob/full && "+
 		"touch /tmp/bob/full/file && mkdir /tmp/.berth-1 && echo up; read x; cat /tmp/bob/file; ls /tmp/bob/full")
-	said.says(t, "up")
+	said.await(t, "up")
 	// At first only what no look at the top alone would find.
 	if r := labs.Finish(lab.SSH("alice", "touch /tmp/bob/open/left; ls /tmp/bob/open")); r.Out != "left\n" {
 		t.Fatalf("%+v", r)
@@ -247,24 +248,24 @@ func TestSweepGoesOn(t *testing.T) {
 	}
 	sweeper := 0
 	labs.Eventually(t, labs.Patience, func() (bool, string) {
-		if all := of(t, lab, "alice"); len(all) == 1 {
+		if all := processesOf(t, lab, "alice"); len(all) == 1 {
 			sweeper = all[0]
 		}
 		return sweeper != 0, "nobody sweeps"
 	})
 	for range 3 {
 		others := watchers(t, lab, "bob")
-		h, said := shownOf(t, lab, "bob", "sleep 3000 & echo up; wait")
-		said.says(t, "up")
+		h, said := startOnScreenAs(t, lab, "bob", "sleep 3000 & echo up; wait")
+		said.await(t, "up")
 		for _, pid := range watchers(t, lab, "bob") {
 			if !slices.Contains(others, pid) {
 				_ = unix.Kill(pid, unix.SIGKILL)
 			}
 		}
-		h.leaves()
+		h.disconnect()
 	}
 	labs.Eventually(t, 30*time.Second, func() (bool, string) {
-		all := of(t, lab, "alice")
+		all := processesOf(t, lab, "alice")
 		if len(all) > 0 && all[0] != sweeper {
 			t.Fatalf("the sweep %d was ended, and %d follows", sweeper, all)
 		}
@@ -277,17 +278,17 @@ func TestSweepGoesOn(t *testing.T) {
 	if _, err := io.WriteString(bob.in, "go\n"); err != nil {
 		t.Error(err)
 	}
-	said.says(t, "kept\nfile\n")
-	bob.leaves()
-	settled(t, lab, before)
+	said.await(t, "kept\nfile\n")
+	bob.disconnect()
+	awaitState(t, lab, before)
 }
 
 // While the keeper can take no further connection it waits, and does not ask over
 // and over.
 func TestKeeperWaitsForDescriptors(t *testing.T) {
 	l := labs.New(t, "")
-	welcome(t, l, "alice")
-	still(t, l)
+	logInOnce(t, l, "alice")
+	stableState(t, l)
 	first, _ := serving(t, l)
 	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", first))
 	if err != nil {
@@ -306,25 +307,25 @@ func TestKeeperWaitsForDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	// More callers than free numbers below the highest.
-	var held []*hostile
+	var held []*attacker
 	for range 16 {
-		h, _ := shown(t, l, "cat")
+		h, _ := startOnScreen(t, l, "cat")
 		held = append(held, h)
 	}
 	labs.Eventually(t, labs.Patience, func() (bool, string) {
 		log, _ := exec.Command("docker", "logs", l.Container(t)).CombinedOutput()
-		return strings.Contains(string(log), "no supervisor can be heard"), string(log)
+		return strings.Contains(string(log), "no supervisor can register"), string(log)
 	})
-	spent := ticks(t, first)
+	spent := cpuTicks(t, first)
 	time.Sleep(time.Second) // the time that is measured
-	if n := ticks(t, first) - spent; n > 20 {
+	if n := cpuTicks(t, first) - spent; n > 20 {
 		t.Errorf("the keeper spends %d%% of the processor's time", n)
 	}
 	if err := unix.Prlimit(first, unix.RLIMIT_NOFILE, &old, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, h := range held {
-		h.leaves()
+		h.disconnect()
 	}
 	labs.Eventually(t, labs.Patience, func() (bool, string) {
 		r := labs.Finish(l.SSH("alice", "echo in"))
@@ -332,8 +333,8 @@ func TestKeeperWaitsForDescriptors(t *testing.T) {
 	})
 }
 
-// ticks is the processor's time that a process has spent, in hundredths of a second.
-func ticks(t *testing.T, pid int) int {
+// cpuTicks is the processor's time that a process has spent, in hundredths of a second.
+func cpuTicks(t *testing.T, pid int) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, after, _ := strings.Cut(string(text), ") ")

@@ -50,12 +50,12 @@ func init() {
 
 // What only its owner can remove is gone after the owner's last session, and other
 // people's things are not.
-func TestWhatOutlivesASession(t *testing.T) {
+func TestIPCAndFilesAreSwept(t *testing.T) {
 	l := labs.New(t, "")
-	if err := plant(l); err != nil {
+	if err := installProbe(l); err != nil {
 		t.Fatal(err)
 	}
-	welcome(t, l, "alice", "bob")
+	logInOnce(t, l, "alice", "bob")
 	alice, bobs := l.UID(t, "alice"), l.UID(t, "bob")
 	const leave = `cd /tmp; mkdir -m 0777 $USER; echo x >$USER/file; mkdir -p deep-$USER/1/2/3/4/5/6/7/8; echo x >deep-$USER/1/2/3/4/5/6/7/8/file; chmod -R a-rwx deep-$USER/1/2
 		ln -s /home/bob link-$USER; mkfifo fifo-$USER; echo x >/dev/shm/$USER; echo x >/var/tmp/$USER; echo x 2>/dev/null >bob/from-$USER; BERTH_PROBE=ipc /home/probe`
@@ -68,7 +68,7 @@ func TestWhatOutlivesASession(t *testing.T) {
 		}
 		return string(out)
 	}
-	bob := types(t, l, "bob")
+	bob := startTyping(t, l, "bob")
 	run := func(user string) {
 		if r := labs.Finish(l.SSH(user, leave)); r.Out != "made <nil> errno 0 errno 0 errno 0\n" {
 			t.Errorf("%s: %+v", user, r)
@@ -91,7 +91,7 @@ func TestWhatOutlivesASession(t *testing.T) {
 	if left := look(); strings.Count(left, " "+bobs+" ") < 9 {
 		t.Errorf("of bob's, who has a session open, is left:\n%s", left)
 	}
-	bob.rest(t)
+	bob.finish(t)
 	_ = bob.cmd.Process.Kill()
 	labs.Eventually(t, 10*time.Second, func() (bool, string) { left := look(); return left == "", left })
 	if out := l.Exec(t, "ls", "-A", "/home/bob"); !strings.Contains(out, ".ssh") {

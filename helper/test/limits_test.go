@@ -15,14 +15,14 @@ import (
 // programs are berth-session, for either way to the container.
 var programs = []string{"/usr/libexec/berth/berth-session", "/usr/libexec/berth/berth-session-exec"}
 
-// both is a lab in which either may go.
-const both = "transport = \"auto\"\n"
+// autoTransport is a lab in which either may go.
+const autoTransport = "transport = \"auto\"\n"
 
 // Limits that the Go runtime cannot live under are one line for the user and one
 // for the log, under one id; those that it can are the session's own.
-func TestLimits(t *testing.T) {
-	l := labs.New(t, both)
-	welcome(t, l, "alice")
+func TestResourceLimits(t *testing.T) {
+	l := labs.New(t, autoTransport)
+	logInOnce(t, l, "alice")
 	const refused = "no session can start within your resource limits ("
 	// With so many it is a matter of who comes first, a thread here or one in the
 	// container: each has words of its own.
@@ -66,9 +66,9 @@ func TestLimits(t *testing.T) {
 }
 
 // What a limit takes in the middle of a session is one line as well.
-func TestLimitsAreFeltLater(t *testing.T) {
-	l := labs.New(t, both)
-	welcome(t, l, "bob")
+func TestLimitReachedDuringSession(t *testing.T) {
+	l := labs.New(t, autoTransport)
+	logInOnce(t, l, "bob")
 	for range 8 { // of bob's threads, others take now more and now less
 		for _, program := range programs {
 			r := labs.Finish(l.AsUser("bob", "prlimit", "--nproc=22", "sh", "-c", program+" -c 'sleep 0.2; seq 3 | cat' & "+program+" -c 'seq 3 | cat'; wait"))
@@ -84,8 +84,8 @@ func TestLimitsAreFeltLater(t *testing.T) {
 // A kernel below the floor is one line, nobody gets in, and what berth-session does
 // not need may be missing.
 func TestKernelBelowTheFloor(t *testing.T) {
-	l := labs.New(t, both)
-	welcome(t, l, "alice")
+	l := labs.New(t, autoTransport)
+	logInOnce(t, l, "alice")
 	nosys := l.Path("nosys")
 	if out, err := exec.Command("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", nosys, filepath.Join("..", "..", "scripts", "testdata", "nosys.c")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

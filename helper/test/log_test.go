@@ -15,7 +15,7 @@ import (
 )
 
 // A line that nobody reads in time is missing, and counted.
-func TestLogCountsWhatItLoses(t *testing.T) {
+func TestLogCountsUnreadLines(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "log")
 	if out, err := exec.Command("gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-I../cmd/berth-init", "-o", program, "testdata/log.c", "../cmd/berth-init/log.c").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -32,11 +32,11 @@ func TestLogCountsWhatItLoses(t *testing.T) {
 }
 
 // So is a line that a user has no share left for.
-func TestLogCountsWhatIsTooMuch(t *testing.T) {
+func TestLogCountsRateLimitedLines(t *testing.T) {
 	l := labs.New(t, "[session]\nlimit = 1\n")
-	welcome(t, l, "alice")
-	h, said := shown(t, l, "echo up; read x")
-	said.says(t, "up")
+	logInOnce(t, l, "alice")
+	h, said := startOnScreen(t, l, "echo up; read x")
+	said.await(t, "up")
 	const refusals = 40
 	for range refusals {
 		if r := labs.Finish(l.AsUser("alice", "/usr/libexec/berth/berth-session", "-c", "true")); r.Status != 255 {
@@ -53,5 +53,5 @@ func TestLogCountsWhatIsTooMuch(t *testing.T) {
 		}
 		return counted == refusals && numbers.Match(log), string(log)
 	})
-	h.leaves()
+	h.disconnect()
 }

@@ -41,29 +41,29 @@ func init() {
 
 // The server and the keeper hold nothing of sessions that have ended.
 // $BERTH_SESSIONS says how many there are to be (2,000).
-func TestMemoryIsFlat(t *testing.T) {
+func TestMemoryStaysFlat(t *testing.T) {
 	sessions := 2000
 	if n, err := strconv.Atoi(os.Getenv("BERTH_SESSIONS")); err == nil {
 		sessions = n
 	}
 	many := func(n int) {
 		t.Helper()
-		if got := probe(t, lab, "alice", "many", strconv.Itoa(n)); got != "done" {
+		if got := runProbe(t, lab, "alice", "many", strconv.Itoa(n)); got != "done" {
 			t.Fatal(got)
 		}
 	}
-	before := still(t, lab)
+	before := stableState(t, lab)
 	keeper, server := serving(t, lab)
 	// The heap's own rhythm shows first.
 	many(400)
-	settled(t, lab, before)
-	was := resident(t, keeper) + resident(t, server)
+	awaitState(t, lab, before)
+	was := residentKiB(t, keeper) + residentKiB(t, server)
 	for done := 0; done < sessions; done += 1000 {
 		many(min(1000, sessions-done))
-		t.Logf("%d: %d + %d KiB", done+1000, resident(t, keeper), resident(t, server))
+		t.Logf("%d: %d + %d KiB", done+1000, residentKiB(t, keeper), residentKiB(t, server))
 	}
-	settled(t, lab, before)
-	is := resident(t, keeper) + resident(t, server)
+	awaitState(t, lab, before)
+	is := residentKiB(t, keeper) + residentKiB(t, server)
 	t.Logf("%d sessions: keeper and server had %d KiB, have %d KiB", sessions, was, is)
 	if is > was+2048 {
 		t.Errorf("%d KiB more after %d sessions", is-was, sessions)

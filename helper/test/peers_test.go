@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/paths"
+	"berth/helper/internal/link/rules"
+	"berth/helper/internal/policy"
 	"berth/test/labs"
 
 	"golang.org/x/sys/unix"
@@ -20,11 +23,11 @@ import (
 const whoami = "id -u; id -g; id -un 2>&1"
 
 // Who connects is who the session is, and nothing that is said changes it.
-func TestWhoMayConnect(t *testing.T) {
-	before := still(t, lab)
+func TestAccess(t *testing.T) {
+	before := stableState(t, lab)
 	// PAM has recorded alice's and bob's names; nobody has opened a session yet
 	// for the uids below.
-	welcome(t, lab, "alice", "bob")
+	logInOnce(t, lab, "alice", "bob")
 	alice := strings.Fields(lab.Exec(t, "id", "-u", "alice"))[0]
 	is := func(who, got string, want ...string) {
 		t.Helper()
@@ -38,30 +41,30 @@ func TestWhoMayConnect(t *testing.T) {
 			t.Errorf("%s: %q, want a refusal: %s", who, got, why)
 		}
 	}
-	is("herself", probe(t, lab, "alice", "session", socket, whoami), alice, alice, "alice")
-	refused("root", probe(t, lab, "root", "session", socket, whoami), "root")
+	is("herself", runProbe(t, lab, "alice", "session", socket, whoami), alice, alice, "alice")
+	refused("root", runProbe(t, lab, "root", "session", socket, whoami), "root")
 
 	numeric := func(ids ...string) *exec.Cmd {
 		return lab.Command(append(append([]string{"setpriv"}, ids...), "env", "BERTH_PROBE=session", "/home/probe", socket, whoami)...)
 	}
-	refused("a system account", said(t, numeric("--reuid", "101", "--regid", "101", "--clear-groups")), "out of range")
-	refused("nobody", said(t, numeric("--reuid", "65534", "--regid", "65534", "--clear-groups")), "mean nothing")
-	refused("the group of root", said(t, numeric("--reuid", alice, "--regid", alice, "--groups", "0")), "group of root")
+	refused("a system account", outputOf(t, numeric("--reuid", "101", "--regid", "101", "--clear-groups")), "out of range")
+	refused("nobody", outputOf(t, numeric("--reuid", "65534", "--regid", "65534", "--clear-groups")), "mean nothing")
+	refused("the group of root", outputOf(t, numeric("--reuid", alice, "--regid", alice, "--groups", "0")), "group of root")
 	engine := lab.Exec(t, "stat", "-L", "-c", "%g", "/run/docker.sock")
-	refused("the engine's group", said(t, numeric("--reuid", alice, "--regid", alice, "--groups", strings.TrimSpace(engine))), "engine's group")
+	refused("the engine's group", outputOf(t, numeric("--reuid", alice, "--regid", alice, "--groups", strings.TrimSpace(engine))), "engine's group")
 	// Without a record: a number below 60000 may be anybody's of the host; above
 	// it may be one of a user namespace.
-	is("a user without names", said(t, numeric("--reuid", "54321", "--regid", "54321", "--clear-groups")), "54321", "54321", "id: cannot find name for user ID 54321", "54321")
-	refused("a subordinate uid", said(t, numeric("--reuid", "165536", "--regid", "165536", "--clear-groups")), "user namespace")
+	is("a user without names", outputOf(t, numeric("--reuid", "54321", "--regid", "54321", "--clear-groups")), "54321", "54321", "id: cannot find name for user ID 54321", "54321")
+	refused("a subordinate uid", outputOf(t, numeric("--reuid", "165536", "--regid", "165536", "--clear-groups")), "user namespace")
 
 	// In a user namespace of her own she is root there, and alice to the kernel.
 	in := lab.AsUser("alice", "unshare", "--user", "--map-root-user", "env", "BERTH_PROBE=session", "/home/probe", socket, whoami)
-	is("alice as root of a user namespace", said(t, in), alice, alice, "alice")
+	is("alice as root of a user namespace", outputOf(t, in), alice, alice, "alice")
 	in = lab.Command("unshare", "--pid", "--fork", "setpriv", "--reuid", alice, "--regid", alice, "--clear-groups", "env", "BERTH_PROBE=session", "/home/probe", socket, whoami)
-	is("alice in a pid namespace", said(t, in), alice, alice, "alice")
+	is("alice in a pid namespace", outputOf(t, in), alice, alice, "alice")
 
 	// Inside, nobody reaches the socket; container root, who does, is refused.
-	const inside = "/run/berth/private/serve/socket"
+	const inside = paths.Serve + "/" + paths.Socket
 	got := labs.Finish(lab.SSH("alice", "BERTH_PROBE=session /home/probe "+inside+" id"))
 	if !strings.Contains(got.Out, "permission denied") {
 		t.Errorf("a user inside: %+v", got)
@@ -79,7 +82,7 @@ func TestWhoMayConnect(t *testing.T) {
 			t.Errorf("docker logs lack %q:\n%s", line, log)
 		}
 	}
-	settled(t, lab, before)
+	awaitState(t, lab, before)
 }
 
 func init() {
@@ -173,14 +176,14 @@ func init() {
 
 // The kernel says who called connect(2); what becomes of the caller later is
 // nothing to it.
-func TestWhoConnectedIsWho(t *testing.T) {
-	before := still(t, lab)
+func TestIdentityIsFixedAtConnect(t *testing.T) {
+	before := stableState(t, lab)
 	alice := strings.TrimSpace(lab.Exec(t, "id", "-u", "alice"))
 	bob := strings.TrimSpace(lab.Exec(t, "id", "-u", "bob"))
 	// With gid and groups that belong to nobody else, so that root's are not asked.
 	as := func(name string, args ...string) string {
 		argv := append([]string{"setpriv", "--regid", alice, "--clear-groups", "env", "BERTH_PROBE=" + name, "/home/probe"}, args...)
-		return said(t, lab.Command(argv...))
+		return outputOf(t, lab.Command(argv...))
 	}
 	if got := as("changes", alice, bob); got != alice {
 		t.Errorf("alice, then bob: the session is %s's, want %s's", got, alice)
@@ -193,11 +196,27 @@ func TestWhoConnectedIsWho(t *testing.T) {
 	if got, want := as("passes", alice, bob), fmt.Sprintf("%s by %s", alice, bob); got != want {
 		t.Errorf("passed on: %q, want %q", got, want)
 	}
-	if got := probe(t, lab, "alice", "leaves", "300"); got != "done" {
+	if got := runProbe(t, lab, "alice", "leaves", "300"); got != "done" {
 		t.Errorf("connections that end at once: %s", got)
 	}
-	settled(t, lab, before)
-	if got := probe(t, lab, "bob", "session", socket, "id -u"); got != bob {
+	awaitState(t, lab, before)
+	if got := runProbe(t, lab, "bob", "session", socket, "id -u"); got != bob {
 		t.Errorf("bob: %s", got)
+	}
+}
+
+// With the exec transport no server looks at the caller, so the supervisor does: it
+// goes by the rules, whatever berth-session made of berth.toml.
+func TestAccessByExec(t *testing.T) {
+	l := labs.New(t, "transport = \"exec\"\n")
+	logInOnce(t, l, "alice", "bob")
+	last := l.UID(t, "alice") // bob's is higher
+	l.Exec(t, "sed", "-i", "s/^uid_max=.*/uid_max="+last+"/", policy.NamesDir+"/"+rules.File)
+	r := labs.Finish(l.SSH("bob", "id"))
+	if r.Status != 255 || r.Out != "" || !strings.Contains(r.Err, "this account is not one of this gateway's users: the uid is out of range") {
+		t.Errorf("bob: %+v", r)
+	}
+	if r := labs.Finish(l.SSH("alice", "id -un")); r.Out != "alice\n" {
+		t.Errorf("alice: %+v", r)
 	}
 }

@@ -19,12 +19,14 @@ import (
 
 	"berth/helper/internal/admin/control"
 	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/paths"
+	"berth/helper/internal/policy"
 	"berth/test/labs"
 
 	"golang.org/x/sys/unix"
 )
 
-const socket = "/var/lib/berth/serve/socket"
+const socket = policy.ServeSocket
 
 // The test program is its own probe: started with the name of one, as some user
 // in the lab, it does that and no test.
@@ -48,7 +50,7 @@ func runAll(m *testing.M) int {
 	var err error
 	if lab, err = labs.Raise(); err == nil {
 		defer lab.Down()
-		err = plant(lab)
+		err = installProbe(lab)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -57,8 +59,8 @@ func runAll(m *testing.M) int {
 	return m.Run()
 }
 
-// plant puts this program where the lab's users, and the container's, find it.
-func plant(l *labs.Lab) error {
+// installProbe puts this program where the lab's users, and the container's, find it.
+func installProbe(l *labs.Lab) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -76,18 +78,18 @@ func plant(l *labs.Lab) error {
 	return errors.Join(err, out.Close())
 }
 
-// probe runs one as user on the lab's host and returns what it says.
-func probe(t *testing.T, l *labs.Lab, user, name string, args ...string) string {
+// runProbe runs one as user on the lab's host and returns what it says.
+func runProbe(t *testing.T, l *labs.Lab, user, name string, args ...string) string {
 	t.Helper()
 	argv := append([]string{"env", "BERTH_PROBE=" + name, "/home/probe"}, args...)
 	cmd := l.AsUser(user, argv...)
 	if user == "root" {
 		cmd = l.Command(argv...)
 	}
-	return said(t, cmd)
+	return outputOf(t, cmd)
 }
 
-func said(t *testing.T, cmd *exec.Cmd) string {
+func outputOf(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	r := labs.Finish(cmd)
 	if r.Status != 0 {
@@ -111,14 +113,14 @@ func dial(path string) (client, error) {
 func (c client) ask(kind lifeline.Kind, body []byte, fds ...int) (lifeline.Kind, string) {
 	// Who is refused may find the other end closed, and its words in the queue.
 	sent := c.Send(kind, body, fds...)
-	got, words := c.hear()
+	got, words := c.receive()
 	if got == 0 && sent != nil {
 		words = sent.Error()
 	}
 	return got, words
 }
 
-func (c client) hear() (lifeline.Kind, string) {
+func (c client) receive() (lifeline.Kind, string) {
 	kind, body, err := c.Recv(lifeline.MaxReply)
 	switch {
 	case err != nil:
@@ -136,17 +138,17 @@ func (c client) hello() string {
 	if kind, words := c.ask(lifeline.Hello, nil); kind != lifeline.Ready {
 		return words
 	}
-	if err := c.Send(lifeline.Identity, me); err != nil {
+	if err := c.Send(lifeline.Identity, identityBody); err != nil {
 		return err.Error()
 	}
 	return ""
 }
 
-// me is what a client says of itself: nothing of it is believed of others.
-var me = lifeline.Names{User: "mallory", Home: "/", Shells: []string{"/bin/sh"}, Groups: map[uint32]string{27: "sudo"}}.Pack()
+// identityBody is what a client says of itself: nothing of it is believed of others.
+var identityBody = lifeline.Names{User: "mallory", Home: "/", Shells: []string{"/bin/sh"}, Groups: map[uint32]string{27: "sudo"}}.Pack()
 
 func command(text string) []byte {
-	return lifeline.StartRequest{Run: lifeline.RunCommand, Command: text, Umask: 0o022, Env: []string{"PATH=/usr/bin:/bin"}}.Pack()
+	return lifeline.StartRequest{Kind: lifeline.CommandRequest, Command: text, Umask: 0o022, Env: []string{"PATH=/usr/bin:/bin"}}.Pack()
 }
 
 // session has the container run a command over an open connection, and returns
@@ -192,7 +194,7 @@ type state struct {
 	Files     int // in the shared directories
 }
 
-func look(t *testing.T, l *labs.Lab) state {
+func currentState(t *testing.T, l *labs.Lab) state {
 	t.Helper()
 	var s state
 	first, server := serving(t, l)
@@ -226,7 +228,7 @@ func inContainer(l *labs.Lab) map[int]string {
 			continue
 		}
 		mounts, _ := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
-		if strings.Contains(string(mounts), l.Path("serve")+" /run/berth/private/serve ") {
+		if strings.Contains(string(mounts), l.Path("serve")+" "+paths.Serve+" ") {
 			args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 			found[pid] = strings.ReplaceAll(string(args), "\x00", " ")
 		}
@@ -246,15 +248,15 @@ func serving(t *testing.T, l *labs.Lab) (keeperPID, server int) {
 		if err != nil || c.Server == 0 || c.Standby == 0 || c.Spawner == 0 {
 			return false, fmt.Sprint(c, err)
 		}
-		keeperPID, server = c.PID, outside(l, c.PID, c.Server)
+		keeperPID, server = c.PID, hostPID(l, c.PID, c.Server)
 		return server != 0, fmt.Sprint(c)
 	})
 	return keeperPID, server
 }
 
-// outside returns the pid on this host of what has pid inside below the process
+// hostPID returns the pid on this host of what has pid inside below the process
 // parent of this host.
-func outside(l *labs.Lab, parent, inside int) int {
+func hostPID(l *labs.Lab, parent, inside int) int {
 	for pid, args := range inContainer(l) {
 		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if strings.Contains(args, "/berth-") && regexp.MustCompile(fmt.Sprintf(`(?m)^PPid:\s%d$`, parent)).Match(status) &&
@@ -265,17 +267,17 @@ func outside(l *labs.Lab, parent, inside int) int {
 	return 0
 }
 
-// settled waits until the lab is as it was.
-func settled(t *testing.T, l *labs.Lab, before state) {
+// awaitState waits until the lab is as it was.
+func awaitState(t *testing.T, l *labs.Lab, before state) {
 	t.Helper()
 	labs.Eventually(t, 30*time.Second, func() (bool, string) {
-		now := look(t, l)
+		now := currentState(t, l)
 		return now == before, fmt.Sprintf("before %v, now %v: %v", before, now, inContainer(l))
 	})
 }
 
-// welcome opens a first session of each, for PAM to record their names.
-func welcome(t *testing.T, l *labs.Lab, users ...string) {
+// logInOnce opens a first session of each, for PAM to record their names.
+func logInOnce(t *testing.T, l *labs.Lab, users ...string) {
 	t.Helper()
 	for _, user := range users {
 		if r := labs.Finish(l.SSH(user, "true")); r.Status != 0 {
@@ -284,13 +286,13 @@ func welcome(t *testing.T, l *labs.Lab, users ...string) {
 	}
 }
 
-// still waits until the supervisors that wait for sessions are all there, and
+// stableState waits until the supervisors that wait for sessions are all there, and
 // returns the state then.
-func still(t *testing.T, l *labs.Lab) state {
+func stableState(t *testing.T, l *labs.Lab) state {
 	t.Helper()
 	last, same := state{}, 0
 	labs.Eventually(t, 30*time.Second, func() (bool, string) {
-		now := look(t, l)
+		now := currentState(t, l)
 		if now != last {
 			last, same = now, 0
 		}

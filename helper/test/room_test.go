@@ -5,39 +5,19 @@ package e2e
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 
 	"berth/test/labs"
 )
 
-// crowd opens n sessions of user with a terminal, some at a time.
-func crowd(l *labs.Lab, user string, n int) (all []*opened, errs []error) {
-	const atOnce = 8
-	var mu sync.Mutex
-	var doing sync.WaitGroup
-	turns := make(chan struct{}, atOnce)
-	for range n {
-		turns <- struct{}{}
-		doing.Go(func() {
-			s, err := openOne(l, user, true)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				errs = append(errs, err)
-			} else {
-				all = append(all, s)
-			}
-			<-turns
-		})
-	}
-	doing.Wait()
-	return all, errs
+// openMany opens n sessions of user with a terminal.
+func openMany(l *labs.Lab, user string, n int) ([]*openSession, []error) {
+	return labs.Several(n, func() (*openSession, error) { return open(l, user, true) })
 }
 
 // B12: with the default settings there is room for users with as many sessions as
 // they may have, for work in these, and for others besides.
-func TestRoom(t *testing.T) {
+func TestSessionsAtLimit(t *testing.T) {
 	const limit = 100 // session.limit's default
 	l := labs.New(t, "")
 	// Users of this test's own: RLIMIT_NPROC counts a uid's processes in all labs.
@@ -49,12 +29,12 @@ func TestRoom(t *testing.T) {
 			t.Fatalf("%s: %+v", user, r)
 		}
 	}
-	welcome(t, l, "bob")
-	before := still(t, l)
-	var sessions []*opened
-	t.Cleanup(func() { each(sessions, (*opened).end) })
+	logInOnce(t, l, "bob")
+	before := stableState(t, l)
+	var sessions []*openSession
+	t.Cleanup(func() { forEach(sessions, (*openSession).end) })
 	for _, user := range users {
-		all, errs := crowd(l, user, limit)
+		all, errs := openMany(l, user, limit)
 		sessions = append(sessions, all...)
 		if len(errs) > 0 {
 			t.Fatalf("%s has %d sessions, and then %v", user, len(all), errs[0])
@@ -79,11 +59,11 @@ func TestRoom(t *testing.T) {
 		r := labs.Finish(l.AsUser(user, "/usr/libexec/berth/berth-session", "-c", "for i in $(seq 500); do sleep 3000 & done; jobs -r | wc -l; kill $(jobs -p)"))
 		return r.Out == "500\n" && r.Err == "", fmt.Sprintf("500 processes beside %d sessions: %+v", limit-1, r)
 	})
-	each(sessions[:len(sessions)-1], func(s *opened) {
+	forEach(sessions[:len(sessions)-1], func(s *openSession) {
 		if err := s.answers(); err != nil {
 			t.Error(err)
 		}
 	})
-	each(sessions, (*opened).end)
-	settled(t, l, before)
+	forEach(sessions, (*openSession).end)
+	awaitState(t, l, before)
 }

@@ -33,10 +33,10 @@ func init() {
 // restart that nobody of berth's had a hand in, the next login's PAM session.
 func TestTerminalsAreBounded(t *testing.T) {
 	l := labs.New(t, "[container]\nterminals = 40\n")
-	if err := plant(l); err != nil {
+	if err := installProbe(l); err != nil {
 		t.Fatal(err)
 	}
-	welcome(t, l, "alice", "bob")
+	logInOnce(t, l, "alice", "bob")
 	// docker exec asks no PAM: what it sees is what was set before. Carol has no
 	// session that could end, and her processes with it.
 	carol := l.UID(t, "carol")
@@ -71,14 +71,14 @@ func TestTerminalsAreBounded(t *testing.T) {
 
 // While a container cannot be settled, not every login tries it; each start of the
 // container has it tried at once.
-func TestSettlingIsNotTriedByEveryLogin(t *testing.T) {
+func TestFailedSettleIsRetriedLater(t *testing.T) {
 	l := labs.New(t, "")
-	welcome(t, l, "alice")
+	logInOnce(t, l, "alice")
 	l.Exec(t, "sh", "-c", `mv /usr/sbin/berth /usr/sbin/berth.good; printf '#!/bin/sh\necho x >>/run/tried\nexit 3\n' >/usr/sbin/berth; chmod 755 /usr/sbin/berth; : >/run/tried`)
 	tries := func(want int) {
 		t.Helper()
 		for range 3 {
-			welcome(t, l, "alice")
+			logInOnce(t, l, "alice")
 		}
 		if n := strings.Count(l.Exec(t, "cat", "/run/tried"), "x"); n != want {
 			t.Errorf("%d tries, want %d", n, want)
@@ -105,34 +105,34 @@ func TestSettlingIsNotTriedByEveryLogin(t *testing.T) {
 
 // A server that dies when there is room for nothing new has its successor by its
 // side.
-func TestServerDiesWithoutRoom(t *testing.T) {
+func TestServerDiesAtProcessLimit(t *testing.T) {
 	l := labs.New(t, "[container]\npids_limit = 300\nuser_processes = 4000\n")
-	if err := plant(l); err != nil {
+	if err := installProbe(l); err != nil {
 		t.Fatal(err)
 	}
-	welcome(t, l, "alice", "bob")
-	bob := types(t, l, "bob")
+	logInOnce(t, l, "alice", "bob")
+	bob := startTyping(t, l, "bob")
 	_, server := serving(t, l)
-	h := assault(t, l, fill)
+	h := startAttacker(t, l, fillPIDs)
 	labs.Eventually(t, labs.Patience, func() (bool, string) {
-		n := cgroup(t, l, "pids", "pids.current")
+		n := cgroupNumber(t, l, "pids", "pids.current")
 		return n >= 299, fmt.Sprint(n)
 	})
 	if err := syscall.Kill(server, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	// Root is refused in the server's own words: it answers.
-	labs.Eventually(t, within, func() (bool, string) {
+	labs.Eventually(t, endTimeout, func() (bool, string) {
 		c, err := keeper(l).Count()
-		if err != nil || c.Server == 0 || outside(l, c.PID, c.Server) == server {
+		if err != nil || c.Server == 0 || hostPID(l, c.PID, c.Server) == server {
 			return false, fmt.Sprint(c, err)
 		}
-		said := probe(t, l, "root", "session", socket, "id")
+		said := runProbe(t, l, "root", "session", socket, "id")
 		return strings.Contains(said, "root"), said
 	})
-	h.leaves()
-	gone(t, l)
-	bob.rest(t)
+	h.disconnect()
+	awaitEndOfAlice(t, l)
+	bob.finish(t)
 	serving(t, l) // and another stands by
 	if r := labs.Finish(l.SSH("bob", "id -un")); r.Out != "bob\n" {
 		t.Errorf("bob: %+v", r)
@@ -141,7 +141,7 @@ func TestServerDiesWithoutRoom(t *testing.T) {
 
 // `berth up` does not say that all is well over a container that ends as soon as it
 // is started, or serves nobody.
-func TestUpSaysWhy(t *testing.T) {
+func TestUpReportsCause(t *testing.T) {
 	l := labs.New(t, "")
 	program := l.Path("guest/berth-guest")
 	spoil := func(path, by string) {

@@ -12,9 +12,9 @@ import (
 )
 
 // `berth status` succeeds only if logins work, whoever is away, and says why not.
-func TestStatusIsWhatLoginsAre(t *testing.T) {
-	l := labs.New(t, both)
-	welcome(t, l, "alice")
+func TestStatusAgreesWithLogins(t *testing.T) {
+	l := labs.New(t, autoTransport)
+	logInOnce(t, l, "alice")
 	docker := func(verb string) {
 		t.Helper()
 		if out, err := exec.Command("docker", verb, l.Container(t)).CombinedOutput(); err != nil {

@@ -15,18 +15,18 @@ import (
 // A container that is stopped ends its sessions as a host does that is shut down:
 // who listens to a hangup can still save their work, and who does not is killed. All of
 // that is over before the engine would end it.
-func TestStopHangsUp(t *testing.T) {
+func TestStopEndsSessions(t *testing.T) {
 	for _, transport := range []string{"direct", "exec"} {
 		t.Run(transport, func(t *testing.T) {
 			l := labs.New(t, fmt.Sprintf("transport = %q\n", transport))
-			welcome(t, l, "alice", "bob")
+			logInOnce(t, l, "alice", "bob")
 			const saves = `trap 'sleep 0.2; echo saved >~/shell; exit' HUP
 				(setsid bash -c 'trap "echo saved >~/daemon; exit" TERM; trap "" HUP; echo up; while :; do sleep 0.05; done' &)
 				echo up; while :; do sleep 0.05; done`
-			h, said := shown(t, l, saves)
-			said.says(t, "up\nup\n")
-			deaf, heard := shownOf(t, l, "bob", "trap '' HUP TERM; echo up; while :; do sleep 0.05; done")
-			heard.says(t, "up")
+			h, said := startOnScreen(t, l, saves)
+			said.await(t, "up\nup\n")
+			deaf, heard := startOnScreenAs(t, l, "bob", "trap '' HUP TERM; echo up; while :; do sleep 0.05; done")
+			heard.await(t, "up")
 			start := time.Now()
 			if out, err := exec.Command("docker", "stop", l.Container(t)).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
@@ -42,12 +42,12 @@ func TestStopHangsUp(t *testing.T) {
 				}
 			}
 			for _, s := range []*screen{said, heard} {
-				labs.Eventually(t, within, func() (bool, string) {
+				labs.Eventually(t, endTimeout, func() (bool, string) {
 					return strings.Contains(s.String(), "the container is being stopped"), s.String()
 				})
 			}
-			h.leaves()
-			deaf.leaves()
+			h.disconnect()
+			deaf.disconnect()
 			if out := l.Exec(t, "berth", "up"); !strings.Contains(out, " runs\n") {
 				t.Errorf("berth up: %s", out)
 			}

@@ -15,9 +15,9 @@ import (
 	"github.com/creack/pty"
 )
 
-// noticed is how long a key may take that somebody notices: the lab's two
+// noticeTimeout is how long a key may take that somebody notices: the lab's two
 // processors are full of the attack.
-const noticed = 30 * time.Second
+const noticeTimeout = 30 * time.Second
 
 // typist is a user who types into one shell all the while.
 type typist struct {
@@ -32,8 +32,8 @@ type typist struct {
 	worst  time.Duration
 }
 
-// types logs user in, and has them type until rest is called.
-func types(t *testing.T, l *labs.Lab, user string) *typist {
+// startTyping logs user in, and has them type until finish is called.
+func startTyping(t *testing.T, l *labs.Lab, user string) *typist {
 	t.Helper()
 	p := &typist{lab: l, cmd: l.SSH(user, "-tt"), pieces: make(chan string, 1024), stop: make(chan struct{}), done: make(chan error, 1)}
 	var err error
@@ -69,7 +69,7 @@ func (p *typist) ask(say, want string) error {
 	if _, err := fmt.Fprintf(p.tty, "printf '<%%s>\\n' \"%s\"\r", say); err != nil {
 		return err
 	}
-	for end := time.After(noticed); !strings.Contains(p.shown, want); {
+	for end := time.After(noticeTimeout); !strings.Contains(p.shown, want); {
 		select {
 		case piece, more := <-p.pieces:
 			if !more {
@@ -77,7 +77,7 @@ func (p *typist) ask(say, want string) error {
 			}
 			p.shown += piece
 		case <-end:
-			return fmt.Errorf("not shown within %v: %q, but %q", noticed, want, tail(p.shown))
+			return fmt.Errorf("not shown within %v: %q, but %q", noticeTimeout, want, tail(p.shown))
 		}
 	}
 	return nil
@@ -104,8 +104,8 @@ func (p *typist) work() {
 	}
 }
 
-// rest ends the typing, and fails the test if the user has noticed anything.
-func (p *typist) rest(t *testing.T) {
+// finish ends the typing, and fails the test if the user has noticed anything.
+func (p *typist) finish(t *testing.T) {
 	t.Helper()
 	close(p.stop)
 	if err := <-p.done; err != nil {

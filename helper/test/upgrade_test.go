@@ -18,8 +18,8 @@ import (
 // `berth up` takes up a new berth-guest and new rules, and no session notices.
 func TestUpgrade(t *testing.T) {
 	l := labs.New(t, "")
-	welcome(t, l, "alice", "bob")
-	before := still(t, l)
+	logInOnce(t, l, "alice", "bob")
+	before := stableState(t, l)
 	keeper, server := serving(t, l)
 	sessions := openBatch(t, l)
 	// Another file under the same name, as an installation leaves it.
@@ -57,28 +57,28 @@ func TestUpgrade(t *testing.T) {
 	if r := labs.Finish(l.SSH("bob", "id")); r.Status != 255 || !strings.Contains(r.Err, "not one of this gateway's users") {
 		t.Errorf("bob is out of range now: %+v", r)
 	}
-	each(sessions, func(s *opened) {
+	forEach(sessions, func(s *openSession) {
 		if err := s.answers(); err != nil {
 			t.Error(err)
 		}
 	})
-	each(sessions, (*opened).end)
-	settled(t, l, before)
+	forEach(sessions, (*openSession).end)
+	awaitState(t, l, before)
 }
 
 // Where there is no room for new servers the old ones go on, and the answer says why.
-func TestRenewalIsHeldBack(t *testing.T) {
+func TestRenewalWithoutRoom(t *testing.T) {
 	l := labs.New(t, "[container]\npids_limit = 300\nuser_processes = 4000\n")
-	welcome(t, l, "alice", "bob")
+	logInOnce(t, l, "alice", "bob")
 	serving(t, l)
 	before, err := keeper(l).Count()
 	if err != nil {
 		t.Fatal(err)
 	}
-	bob := types(t, l, "bob")
-	h := assault(t, l, fill)
+	bob := startTyping(t, l, "bob")
+	h := startAttacker(t, l, fillPIDs)
 	labs.Eventually(t, labs.Patience, func() (bool, string) {
-		n := cgroup(t, l, "pids", "pids.current")
+		n := cgroupNumber(t, l, "pids", "pids.current")
 		return n >= 299, fmt.Sprint(n)
 	})
 	if err := keeper(l).Renew(); err == nil || !strings.Contains(err.Error(), "Resource temporarily unavailable") {
@@ -88,9 +88,9 @@ func TestRenewalIsHeldBack(t *testing.T) {
 	if err != nil || now.Server != before.Server || now.Standby != before.Standby || now.Spawner != before.Spawner {
 		t.Errorf("%+v became %+v, %v", before, now, err)
 	}
-	h.leaves()
-	gone(t, l)
-	bob.rest(t)
+	h.disconnect()
+	awaitEndOfAlice(t, l)
+	bob.finish(t)
 	// With room it is done.
 	if err := keeper(l).Renew(); err != nil {
 		t.Error(err)
@@ -102,19 +102,19 @@ func TestRenewalIsHeldBack(t *testing.T) {
 
 // A session that waits until its user's last one is swept up after is let in by the
 // berth-init that takes over meanwhile.
-func TestHeldBackOverRenewal(t *testing.T) {
+func TestWaitingSessionSurvivesRenewal(t *testing.T) {
 	l := labs.New(t, "")
-	if err := plant(l); err != nil {
+	if err := installProbe(l); err != nil {
 		t.Fatal(err)
 	}
-	welcome(t, l, "alice")
-	before := still(t, l)
+	logInOnce(t, l, "alice")
+	before := stableState(t, l)
 	if r := labs.Finish(l.SSH("alice", "BERTH_PROBE=litter /home/probe /tmp/litter 100000")); r.Out != "littered\n" {
 		t.Fatalf("%+v", r)
 	}
 	sweeper := 0
 	labs.Eventually(t, labs.Patience, func() (bool, string) {
-		if all := of(t, l, "alice"); len(all) == 1 {
+		if all := processesOf(t, l, "alice"); len(all) == 1 {
 			sweeper = all[0]
 		}
 		return sweeper != 0, "nobody sweeps"
@@ -122,7 +122,7 @@ func TestHeldBackOverRenewal(t *testing.T) {
 	if err := syscall.Kill(sweeper, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	h, said := shown(t, l, "echo in; read x")
+	h, said := startOnScreen(t, l, "echo in; read x")
 	labs.Eventually(t, labs.Patience, func() (bool, string) {
 		sessions, err := keeper(l).List()
 		return len(sessions) == 1, fmt.Sprint(sessions, err)
@@ -130,16 +130,16 @@ func TestHeldBackOverRenewal(t *testing.T) {
 	if err := keeper(l).Renew(); err != nil {
 		t.Error(err)
 	}
-	said.says(t, "in")
-	if all := of(t, l, "alice"); slices.Contains(all, sweeper) {
+	said.await(t, "in")
+	if all := processesOf(t, l, "alice"); slices.Contains(all, sweeper) {
 		t.Errorf("the stopped sweep %d is there: %d", sweeper, all)
 	}
-	h.leaves()
-	gone(t, l)
+	h.disconnect()
+	awaitEndOfAlice(t, l)
 	labs.Eventually(t, labs.Patience, func() (bool, string) {
 		out, _ := exec.Command("docker", "exec", l.Container(t), "ls", "-A", "/tmp").Output()
 		return string(out) == "", string(out)
 	})
-	welcome(t, l, "alice") // whose PAM session looks after what was started meanwhile
-	settled(t, l, before)
+	logInOnce(t, l, "alice") // whose PAM session looks after what was started meanwhile
+	awaitState(t, l, before)
 }

@@ -14,7 +14,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
+
+	"berth/test/labs"
 )
 
 // The columns, in the order in which they are measured and printed.
@@ -160,27 +161,7 @@ func (s *session) close() {
 
 // crowd opens n sessions and returns what ends them.
 func (c column) crowd(n int) (closeAll func(), err error) {
-	const atOnce = 8
-	var mu sync.Mutex
-	var all []*session
-	var errs []error
-	var doing sync.WaitGroup
-	turns := make(chan struct{}, atOnce)
-	for range n {
-		turns <- struct{}{}
-		doing.Go(func() {
-			s, err := c.open()
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				errs = append(errs, err)
-			} else {
-				all = append(all, s)
-			}
-			<-turns
-		})
-	}
-	doing.Wait()
+	all, errs := labs.Several(n, func() (*session, error) { return c.open() })
 	return func() {
 		for _, s := range all {
 			s.in.Close() // together, not one by one

@@ -81,7 +81,7 @@ func TestRecordNames(t *testing.T) {
 	}
 }
 
-// Who left a group on the host has left it inside at her next login.
+// Whoever left a group on the host has left it inside at the next login.
 func TestGroupLeft(t *testing.T) {
 	dir, base := image(t)
 	if err := recordNames(dir, base, alice, aliceNames, "/bin/sh"); err != nil {

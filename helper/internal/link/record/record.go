@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package record reads what pam_berth.so leaves of a user: what NSS calls her
-// and her groups, in a file of root's called by her uid, one line as in passwd(5)
+// Package record reads what pam_berth.so leaves of a user: what NSS calls
+// them and their groups, in a file of root's named by the uid, one line as in passwd(5)
 // and then lines as in group(5) (pam/internal/names).
 package record
 

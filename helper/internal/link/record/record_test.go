@@ -25,7 +25,7 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r, err := Read(dir, 1001); err == nil {
-		t.Errorf("her own file is believed: %+v", r)
+		t.Errorf("a file of the user's is believed: %+v", r)
 	}
 }
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tree knows who is whose child, by /proc. What it says is true of one
+// Package proctree knows who is whose child, by /proc. What it says is true of one
 // moment: who ends processes by it repeats until none is left.
 package proctree
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -44,28 +43,6 @@ func Descendants(proc fs.FS, roots ...int) []int {
 	return found
 }
 
-// Children returns the processes whose parent is pid, those included that have
-// ended and not been waited for.
-func Children(proc fs.FS, pid int) []int {
-	var found []int
-	for _, p := range all(proc) {
-		if p.parent == pid {
-			found = append(found, p.pid)
-		}
-	}
-	return found
-}
-
-// Birth is when pid was started, in clock ticks since boot: with it a number
-// means one process, whenever it is looked at. It fails for one that has ended.
-func Birth(proc fs.FS, pid int) (uint64, error) {
-	fields, err := fieldsOf(proc, strconv.Itoa(pid))
-	if err != nil || len(fields) < 20 || fields[0] == "Z" {
-		return 0, fmt.Errorf("/proc/%d/stat: %w", pid, errors.Join(err, fs.ErrInvalid))
-	}
-	return strconv.ParseUint(fields[19], 10, 64)
-}
-
 // Signal sends signals to every one of pids.
 func Signal(pids []int, signals ...unix.Signal) {
 	for _, pid := range pids {
@@ -88,21 +65,14 @@ func all(proc fs.FS) []process {
 	return found
 }
 
-// fieldsOf returns the fields of /proc/PID/stat from the third on (proc(5)); the
-// second is a name in parentheses that may hold anything.
-func fieldsOf(proc fs.FS, name string) ([]string, error) {
-	text, err := fs.ReadFile(proc, name+"/stat")
-	if err != nil {
-		return nil, err
-	}
-	return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:])), nil
-}
-
+// stat reads /proc/PID/stat (proc(5)). The second field is a name in parentheses that
+// may hold anything; state and parent stand behind it.
 func stat(proc fs.FS, name string) (process, error) {
-	fields, err := fieldsOf(proc, name)
+	text, err := fs.ReadFile(proc, name+"/stat")
 	if err != nil {
 		return process{}, err
 	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	pid, err := strconv.Atoi(name)
 	if err != nil || len(fields) < 2 {
 		return process{}, fmt.Errorf("/proc/%s/stat: malformed", name)
