@@ -123,8 +123,10 @@ func TestCheckFindsWhatIsOpen(t *testing.T) {
 			name: "the wrong group", spoil: "sed -i 's/^Match Group berth/Match Group bert/' " + dropIn,
 			says: []string{"confined users get a shell on this host", "ForceCommand is none"},
 		}, {
-			name: "root is a member", spoil: "usermod -g berth root", mend: "usermod -g root root",
-			says: []string{"administrators get the container and not this host", "for root"},
+			// Not by usermod(8): that gives the group all files of root's home, which is the real host's.
+			name: "root is a member", mend: "sed -i 's/^root:x:0:[0-9]*:/root:x:0:0:/' /etc/passwd",
+			spoil: `sed -i "s/^root:x:0:0:/root:x:0:$(getent group berth | cut -d: -f3):/" /etc/passwd`,
+			says:  []string{"administrators get the container and not this host", "for root"},
 		}, {
 			name:  "an administrator in both, by the old drop-in",
 			spoil: `usermod -aG berth admin; sed -i 's/^Match Group berth,!admins/Match Group admins\n    ForceCommand none\nMatch Group berth/' ` + dropIn,

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -58,9 +59,10 @@ func TestResourceLimits(t *testing.T) {
 				t.Errorf("%s %s: %+v, want %q", program, c.limits, r, c.words)
 				continue
 			}
-			if log := l.Exec(t, "grep", "-c", line[2], l.Path("log")); log == "0\n" {
-				t.Errorf("%s %s: no line with id %s in the log", program, c.limits, line[2])
-			}
+			labs.Eventually(t, labs.Patience, func() (bool, string) {
+				found := l.Try("grep", "-q", line[2], l.Path("log")).Status == 0
+				return found, fmt.Sprintf("%s %s: no line with id %s in the log", program, c.limits, line[2])
+			})
 		}
 	}
 }
