@@ -80,7 +80,7 @@ func prepare(p policy.Policy, configDir string) (notes []note, err error) {
 	if err := served(p, socket.Gid); err != nil {
 		return nil, err
 	}
-	for _, value := range p.Renamed {
+	for _, value := range p.OldValues {
 		notes = append(notes, note{text: "berth.toml: " + value})
 	}
 	return append(notes, programs(p.Transport, socket)...), nil

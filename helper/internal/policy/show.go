@@ -31,6 +31,9 @@ func Show(path string) ([]Setting, error) {
 	return settings(p, tree), nil
 }
 
+// Defaults returns every setting as an empty file has it, sorted by table and name.
+func Defaults() []Setting { return settings(Default(), nil) }
+
 func settings(p Policy, tree map[string]any) []Setting {
 	var all []Setting
 	for _, table := range slices.Sorted(maps.Keys(keys)) {

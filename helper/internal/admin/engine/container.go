@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -62,36 +60,28 @@ func (e *Engine) Inspect(ctx context.Context, p policy.Policy) (State, error) {
 }
 
 func (e *Engine) compare(ctx context.Context, p policy.Policy, have container.InspectResponse) ([]Difference, error) {
-	config, host, err := spec(p)
+	want, err := describe(p)
 	if err != nil {
 		return nil, err
 	}
-	image := "(missing) " + p.Container.Image
+	want.image = "(missing) " + p.Container.Image
 	if found, err := e.api.ImageInspect(ctx, p.Container.Image); err == nil {
-		image = found.ID
+		want.image = found.ID
 	}
-	var binds []mount.Mount
+	is := description{config: have.Config, host: have.HostConfig, image: have.Image}
 	for _, m := range have.Mounts {
-		binds = append(binds, mount.Mount{Source: m.Source, Target: m.Destination, ReadOnly: !m.RW})
+		is.mounts = append(is.mounts, mount.Mount{Source: m.Source, Target: m.Destination, ReadOnly: !m.RW})
 	}
-	want := settings(config, host, host.Mounts, image)
-	var differences []Difference
-	for key, value := range settings(have.Config, have.HostConfig, binds, have.Image) {
-		if value != want[key] {
-			differences = append(differences, Difference{key, value, want[key]})
-		}
-	}
-	slices.SortFunc(differences, func(a, b Difference) int { return strings.Compare(a.Key, b.Key) })
-	return differences, nil
+	return differences(is, want), nil
 }
 
 // Create makes and starts the policy's container.
 func (e *Engine) Create(ctx context.Context, p policy.Policy) error {
-	config, host, err := spec(p)
+	d, err := describe(p)
 	if err != nil {
 		return err
 	}
-	created, err := e.api.ContainerCreate(ctx, config, host, nil, nil, p.Container.Name)
+	created, err := e.api.ContainerCreate(ctx, d.config, d.host, nil, nil, p.Container.Name)
 	if err != nil {
 		return wrap("create the container", err)
 	}
@@ -174,41 +164,4 @@ func (e *Engine) Remove(ctx context.Context, name string) error {
 		}
 	}
 	return nil
-}
-
-// RunCommand is the `docker run` that makes the same container.
-func RunCommand(p policy.Policy) []string {
-	c := p.Container
-	argv := []string{"docker", "run", "--detach", "--init=false", "--userns", usernsMode, "--name", c.Name, "--hostname", c.HostName(), "--user", "0:0", "--workdir", "/",
-		"--network", c.Network, "--restart", c.Restart, "--cap-drop", "ALL"}
-	for _, capability := range c.Capabilities {
-		argv = append(argv, "--cap-add", capability)
-	}
-	argv = append(argv, "--security-opt", "no-new-privileges")
-	if c.Seccomp != "default" {
-		argv = append(argv, "--security-opt", "seccomp="+c.Seccomp)
-	}
-	if c.ReadOnly {
-		argv = append(argv, "--read-only")
-	}
-	for name, value := range sysctls(p) {
-		argv = append(argv, "--sysctl", name+"="+value)
-	}
-	argv = append(argv, "--shm-size", strconv.Itoa(policy.DevShm))
-	for _, path := range c.TmpfsPaths() {
-		argv = append(argv, "--tmpfs", path+":"+c.Tmpfs[path])
-	}
-	for _, m := range mounts(p) {
-		value := fmt.Sprintf("type=bind,source=%s,target=%s", m.Source, m.Target)
-		if m.ReadOnly {
-			value += ",readonly"
-		}
-		argv = append(argv, "--mount", value)
-	}
-	argv = append(argv, "--pids-limit", fmt.Sprint(c.PidsLimit))
-	if c.Memory > 0 {
-		argv = append(argv, "--memory", fmt.Sprint(c.Memory), "--memory-swap", fmt.Sprint(c.Memory))
-	}
-	return append(argv, "--ulimit", fmt.Sprintf("nofile=%d:%d", c.NoFile.Soft, c.NoFile.Hard), "--stop-signal", "SIGTERM", "--stop-timeout", fmt.Sprint(stopTimeout),
-		"--no-healthcheck", "--entrypoint", paths.Guest+"/berth-init", c.Image, command(p))
 }
