@@ -77,7 +77,7 @@ func withOldValue(k key, name, old, now string) key {
 	set := k.set
 	k.set = func(p *Policy, v any) error {
 		if v == any(old) {
-			p.OldValues = append(p.OldValues, fmt.Sprintf("%s: %q is called %q now", name, old, now))
+			p.Renamed = append(p.Renamed, fmt.Sprintf("%s: %q is called %q now", name, old, now))
 			v = now
 		}
 		return set(p, v)

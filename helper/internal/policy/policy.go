@@ -40,8 +40,8 @@ type Policy struct {
 	Session   Session
 	Users     Users
 	Sources   Sources // no key of the file
-	// OldValues says which values of the file have another name now.
-	OldValues []string
+	// Renamed says which values of the file have another name now.
+	Renamed []string
 }
 
 // Engine is where the container engine is and how long a login waits for it.

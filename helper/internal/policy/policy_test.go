@@ -27,8 +27,8 @@ func TestEmptyFileIsTheDefault(t *testing.T) {
 // What berth.toml says in an earlier version's words counts, and is noted.
 func TestOldValues(t *testing.T) {
 	p, err := Parse([]byte("transport = \"docker\"\n"))
-	if err != nil || p.Transport != Exec || !slices.Equal(p.OldValues, []string{`transport: "docker" is called "exec" now`}) {
-		t.Errorf("%q, %q, %v", p.Transport, p.OldValues, err)
+	if err != nil || p.Transport != Exec || !slices.Equal(p.Renamed, []string{`transport: "docker" is called "exec" now`}) {
+		t.Errorf("%q, %q, %v", p.Transport, p.Renamed, err)
 	}
 }
 

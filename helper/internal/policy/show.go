@@ -113,3 +113,18 @@ func Text(v any) string {
 	_ = encoder.Encode(v) // a type of ours: never fails
 	return strings.ReplaceAll(strings.TrimSpace(text.String()), "\x7f", `\u007f`)
 }
+
+// Plain is a value for a shell's $(...): a string without quotes, nothing for
+// none, and all else as the file has it.
+func Plain(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case []map[string]any:
+		text, _ := json.Marshal(v) // strings and flags: never fails
+		return string(text)
+	}
+	return Text(value)
+}

@@ -112,19 +112,19 @@ func (e *Engine) Probe(ctx context.Context, name string) error {
 		select {
 		case <-ctx.Done():
 			return wrap("inspect the exec", ctx.Err())
-		case <-time.After(pollPause):
+		case <-time.After(pollInterval):
 		}
 	}
 }
 
-// pollPause is between two looks at what the engine has no event for.
-const pollPause = 20 * time.Millisecond
+// pollInterval is between two looks at what the engine has no event for.
+const pollInterval = 20 * time.Millisecond
 
-// Health is how a container that should run does, and the last that it said.
+// Health is how a container that should run does.
 type Health struct {
 	Status   string // running, restarting, exited, ... as the engine calls it
 	Restarts int
-	Words    string // of its log, one line
+	LastLog  string // the last line of its log
 }
 
 // Health asks how the container is.
@@ -143,7 +143,7 @@ func (e *Engine) Health(ctx context.Context, name string) (Health, error) {
 	if _, err := stdcopy.StdCopy(&text, &text, io.LimitReader(log, 64<<10)); err != nil {
 		return h, wrap("read the container's log", err)
 	}
-	h.Words = strings.TrimSpace(text.String())
+	h.LastLog = strings.TrimSpace(text.String())
 	return h, nil
 }
 

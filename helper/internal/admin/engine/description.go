@@ -49,15 +49,30 @@ func differences(have, want description) []Difference {
 	return all
 }
 
-// RunCommand is the `docker run` that makes the same container.
-func RunCommand(p policy.Policy) []string {
+// RunCommand is the `docker run` that makes the same container, as a shell reads it.
+func RunCommand(p policy.Policy) string {
 	argv := []string{"docker", "run", "--detach"}
 	for _, s := range settings {
 		if s.flags != nil {
 			argv = append(argv, s.flags(p)...)
 		}
 	}
-	return append(argv, p.Container.Image, command(p))
+	argv = append(argv, p.Container.Image, command(p))
+	for i, word := range argv {
+		argv[i] = shellQuote(word)
+	}
+	return strings.Join(argv, " ")
+}
+
+// plainCharacters mean themselves to a shell.
+const plainCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%"
+
+// shellQuote has a shell read word as it is.
+func shellQuote(word string) string {
+	if word != "" && strings.Trim(word, plainCharacters) == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // command is what the container's main process does.

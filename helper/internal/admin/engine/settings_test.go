@@ -5,6 +5,7 @@ package engine
 import (
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -141,7 +142,7 @@ func TestSeccompProfile(t *testing.T) {
 func TestRunCommand(t *testing.T) {
 	p := policy.Default()
 	p.Container.Seccomp = "/etc/berth/seccomp.json"
-	got := strings.Join(RunCommand(p), " ")
+	got := RunCommand(p)
 	want := "docker run --detach --init=false --userns host --name berth --hostname berth --user 0:0 --workdir / --network none --restart always " +
 		"--cap-drop ALL --cap-add KILL --cap-add SETGID --cap-add SETUID --security-opt no-new-privileges --security-opt seccomp=/etc/berth/seccomp.json " +
 		"--read-only --sysctl kernel.shmall=" + sharedPages(p) + " --shm-size 67108864 --tmpfs /run:mode=0755,noexec,nosuid,nodev,size=16m " +
@@ -154,5 +155,18 @@ func TestRunCommand(t *testing.T) {
 		"--no-healthcheck --entrypoint /usr/libexec/berth/berth-init berth:latest serve"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// What is quoted a shell reads as it was.
+func TestShellQuote(t *testing.T) {
+	for _, word := range []string{"", "plain", "/a b", "it's", "$HOME `id` \"x\" \\ *", "a\nb"} {
+		out, err := exec.Command("sh", "-c", "printf %s "+shellQuote(word)).Output()
+		if err != nil || string(out) != word {
+			t.Errorf("%q: %q, %v", word, out, err)
+		}
+	}
+	if shellQuote("a=b:c") != "a=b:c" {
+		t.Error("quoted without need")
 	}
 }

@@ -118,7 +118,7 @@ func pamWords(raw string) []string {
 		switch {
 		case r == '#' && !bracket:
 			return w.end()
-		case r == '[' && !w.begun:
+		case r == '[' && !w.inWord:
 			bracket = true
 			w.add(r)
 		case r == ']' && bracket:

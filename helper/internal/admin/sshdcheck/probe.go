@@ -20,24 +20,24 @@ type probes struct {
 	accounts []account
 }
 
-// noMounts is how wrap's shell ends where it may not mount.
-const noMounts = 99
+// exitNoMount is how wrap's shell ends where it may not mount.
+const exitNoMount = 99
 
 var errNoProbe = errors.New("this host lets nobody mount, so no account can be made up")
 
 const probeName = "berth-probe-"
 
-// firstProbe is an id that no account may have: gids of groups that are not
+// firstProbeID is an id that no account may have: gids of groups that are not
 // there yet, and the uids.
-const firstProbe = 4294960000
+const firstProbeID = 4294960000
 
-func newProbes(p people, a aims) (*probes, error) {
+func newProbes(p people, t targets) (*probes, error) {
 	dir, err := os.MkdirTemp("", "berth-check")
 	if err != nil {
 		return nil, err
 	}
 	b := &probes{dir: dir}
-	if err := b.make(p, a); err != nil {
+	if err := b.writeFiles(p, t); err != nil {
 		b.close()
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func newProbes(p people, a aims) (*probes, error) {
 
 func (b *probes) close() { _ = os.RemoveAll(b.dir) }
 
-func (b *probes) make(p people, a aims) error {
+func (b *probes) writeFiles(p people, t targets) error {
 	passwd, err := os.ReadFile("/etc/passwd")
 	if err != nil {
 		return err
@@ -63,8 +63,8 @@ func (b *probes) make(p people, a aims) error {
 		}
 		return names
 	}
-	next := firstProbe
-	lines, groups := ended(string(passwd)), ended(string(group))
+	next := firstProbeID
+	lines, groups := endLine(string(passwd)), endLine(string(group))
 	add := func(primary string, others ...string) {
 		name := fmt.Sprintf("%s%d", probeName, len(b.accounts)+1)
 		gid := p.gids[primary]
@@ -84,9 +84,9 @@ func (b *probes) make(p people, a aims) error {
 			groups: append([]string{primary}, others...), probe: true,
 		})
 	}
-	for _, name := range plain(a.groups) {
+	for _, name := range plain(t.groups) {
 		add(name)
-		for _, admins := range plain(a.admins) {
+		for _, admins := range plain(t.admins) {
 			// Of a group that is in no file it cannot be made a member.
 			if strings.Contains("\n"+groups, "\n"+admins+":") {
 				add(name, admins)
@@ -97,7 +97,7 @@ func (b *probes) make(p people, a aims) error {
 		os.WriteFile(filepath.Join(b.dir, "group"), []byte(groups), 0o644))
 }
 
-func ended(text string) string { return strings.TrimSuffix(text, "\n") + "\n" }
+func endLine(text string) string { return strings.TrimSuffix(text, "\n") + "\n" }
 
 // withMember returns the text of a group file with one member more.
 func withMember(text, group, user string) string {

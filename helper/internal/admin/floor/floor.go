@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package floor says whether a host is one that berth is made for: the oldest kernel,
+// OpenSSH, Linux-PAM and engine that it works with.
+//
+// Process: berth. As: root.
+package floor
 
 import (
 	"bytes"
@@ -14,22 +18,41 @@ import (
 	"strconv"
 	"strings"
 
-	"berth/helper/internal/admin/engine"
-
 	"golang.org/x/sys/unix"
 )
 
 // The oldest that berth is made for; README.md names them. The engine's is in
 // package engine, and that of the C in the headers (pam/berth.h).
 const (
-	linuxMajor, linuxMinor     = 5, 11 // close_range(2) with CLOSE_RANGE_CLOEXEC
-	openSSHMajor, openSSHMinor = 9, 2
+	minLinuxMajor, minLinuxMinor     = 5, 11 // close_range(2) with CLOSE_RANGE_CLOEXEC
+	minOpenSSHMajor, minOpenSSHMinor = 9, 2
 	// A version of a symbol that Linux-PAM 1.5.0 brought.
 	pamSymbol = "LIBPAM_MODUTIL_1.4.1"
 )
 
-// hostTooOld says in one line each what of this host is below the floor.
-func hostTooOld() (problems []string) {
+// Engine is one that says whether it is too old.
+type Engine interface {
+	CheckVersion(ctx context.Context) (problem string, err error)
+}
+
+// Check fails where this host or its engine is too old: nothing is begun there.
+func Check(ctx context.Context, e Engine) error {
+	problems := checkHost()
+	problem, err := e.CheckVersion(ctx)
+	if err != nil {
+		return err
+	}
+	if problem != "" {
+		problems = append(problems, problem)
+	}
+	if len(problems) > 0 {
+		return errors.New(strings.Join(problems, "; "))
+	}
+	return nil
+}
+
+// checkHost says what of this host is too old, a line each.
+func checkHost() (problems []string) {
 	add := func(problem string) {
 		if problem != "" {
 			problems = append(problems, problem)
@@ -37,7 +60,7 @@ func hostTooOld() (problems []string) {
 	}
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err == nil {
-		add(kernelTooOld(unix.ByteSliceToString(uts.Release[:])))
+		add(checkKernel(unix.ByteSliceToString(uts.Release[:])))
 	}
 	// A container's or a sandbox's kernel may lack what its number promises.
 	for _, call := range []struct {
@@ -61,7 +84,7 @@ func hostTooOld() (problems []string) {
 		}},
 	} {
 		if err := call.try(); err != nil {
-			add(fmt.Sprintf("%s(2) does not work here: %v; berth needs Linux %d.%d or newer", call.name, err, linuxMajor, linuxMinor))
+			add(fmt.Sprintf("%s(2) does not work here: %v; berth needs Linux %d.%d or newer", call.name, err, minLinuxMajor, minLinuxMinor))
 		}
 	}
 	if sshd, err := exec.LookPath("sshd"); err == nil || exists("/usr/sbin/sshd") {
@@ -69,8 +92,8 @@ func hostTooOld() (problems []string) {
 			sshd = "/usr/sbin/sshd"
 		}
 		// Before 9.3 an unknown option, whose complaint begins with the version.
-		said, _ := exec.Command(sshd, "-V").CombinedOutput()
-		add(sshdTooOld(string(said)))
+		output, _ := exec.Command(sshd, "-V").CombinedOutput()
+		add(checkSSHD(string(output)))
 	}
 	for _, pattern := range []string{"/lib/*/libpam.so.0", "/usr/lib/*/libpam.so.0", "/lib64/libpam.so.0", "/usr/lib64/libpam.so.0", "/lib/libpam.so.0"} {
 		if found, _ := filepath.Glob(pattern); len(found) > 0 {
@@ -86,25 +109,25 @@ func hostTooOld() (problems []string) {
 
 func exists(path string) bool { return unix.Access(path, unix.F_OK) == nil }
 
-func kernelTooOld(release string) string {
-	if major, minor, ok := numbers(release, `^(\d+)\.(\d+)`); ok && below(major, minor, linuxMajor, linuxMinor) {
-		return fmt.Sprintf("the kernel is Linux %s; berth needs %d.%d or newer", release, linuxMajor, linuxMinor)
+func checkKernel(release string) string {
+	if major, minor, ok := parseVersion(release, `^(\d+)\.(\d+)`); ok && isOlder(major, minor, minLinuxMajor, minLinuxMinor) {
+		return fmt.Sprintf("the kernel is Linux %s; berth needs %d.%d or newer", release, minLinuxMajor, minLinuxMinor)
 	}
 	return ""
 }
 
-func sshdTooOld(said string) string {
-	if major, minor, ok := numbers(said, `OpenSSH_(\d+)\.(\d+)`); ok && below(major, minor, openSSHMajor, openSSHMinor) {
-		return fmt.Sprintf("sshd is OpenSSH %d.%d; berth needs %d.%d or newer", major, minor, openSSHMajor, openSSHMinor)
+func checkSSHD(output string) string {
+	if major, minor, ok := parseVersion(output, `OpenSSH_(\d+)\.(\d+)`); ok && isOlder(major, minor, minOpenSSHMajor, minOpenSSHMinor) {
+		return fmt.Sprintf("sshd is OpenSSH %d.%d; berth needs %d.%d or newer", major, minor, minOpenSSHMajor, minOpenSSHMinor)
 	}
 	return ""
 }
 
-func below(major, minor, floorMajor, floorMinor int) bool {
-	return major < floorMajor || major == floorMajor && minor < floorMinor
+func isOlder(major, minor, minMajor, minMinor int) bool {
+	return major < minMajor || major == minMajor && minor < minMinor
 }
 
-func numbers(text, pattern string) (major, minor int, ok bool) {
+func parseVersion(text, pattern string) (major, minor int, ok bool) {
 	found := regexp.MustCompile(pattern).FindStringSubmatch(text)
 	if found == nil {
 		return 0, 0, false
@@ -114,21 +137,4 @@ func numbers(text, pattern string) (major, minor int, ok bool) {
 		minor, err = strconv.Atoi(found[2])
 	}
 	return major, minor, err == nil
-}
-
-// tooOld fails where the host or its engine is below the floor: what berth is not
-// made for is not begun.
-func tooOld(ctx context.Context, e *engine.Engine) error {
-	problems := hostTooOld()
-	old, err := e.TooOld(ctx)
-	if err != nil {
-		return err
-	}
-	if old != "" {
-		problems = append(problems, old)
-	}
-	if len(problems) > 0 {
-		return errors.New(strings.Join(problems, "; "))
-	}
-	return nil
 }
