@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// errNotConfined is a host that does not confine those whom it should, or confines
+// errNotConfined says that the host does not confine the users that it should, or confines
 // others. What was found is printed before it.
 var errNotConfined = errors.New("sshd or PAM is not as berth needs it, see above")
 
@@ -65,8 +65,8 @@ func checkHost(ctx context.Context, cmd *cobra.Command, config string, stack boo
 // socket: that is as good as root, so every login of theirs is refused.
 func printEngineMembers(cmd *cobra.Command, confined []string, group uint32) {
 	for _, name := range sshdcheck.Members(confined, group) {
-		cmd.PrintErrf("berth: %s is confined, and in the group of the engine's socket (gid %d), which is as good as root: their logins are refused; "+
-			"take them out of one of the two groups\n", name, group)
+		cmd.PrintErrf("berth: %s is confined, and in the group of the engine's socket (gid %d), which is as good as root: "+
+			"their logins are refused; take them out of one of the two groups\n", name, group)
 	}
 }
 

@@ -62,7 +62,8 @@ func downCommand(config *string) *cobra.Command {
 
 func statusCommand(config *string) *cobra.Command {
 	var asJSON bool
-	cmd := &cobra.Command{Use: "status", Short: "say how the engine, the container and its sessions are; fail where logins do", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "status", Args: cobra.NoArgs,
+		Short: "say how the engine, the container and its sessions are; fail where logins do"}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	cmd.RunE = runWith(config, func(ctx context.Context, cmd *cobra.Command, c containers.Container, _ *engine.Engine) error {
 		s, reason := c.Status(ctx, host(*config).CheckPrograms(c.Policy))
@@ -83,8 +84,8 @@ func statusCommand(config *string) *cobra.Command {
 	return cmd
 }
 
-// settleCommand is what the PAM module has done when a container was started by
-// somebody else than `berth up`: the engine, or a login.
+// settleCommand is for the PAM module. It runs it when a container was started by the
+// engine or by a login, and not by `berth up`.
 func settleCommand(config *string) *cobra.Command {
 	return &cobra.Command{Use: "settle", Short: "do what only root can for a container that has been started", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -41,18 +41,19 @@ func command() *cobra.Command {
 	}
 	root.SetVersionTemplate("berth {{.Version}}\n")
 	root.PersistentFlags().StringVar(&config, "config", policy.Path, "the configuration")
-	root.AddCommand(upCommand(&config), downCommand(&config), statusCommand(&config), configCommand(&config), settleCommand(&config), checkCommand(&config))
+	root.AddCommand(upCommand(&config), downCommand(&config), statusCommand(&config),
+		configCommand(&config), settleCommand(&config), checkCommand(&config))
 	root.SetOut(os.Stdout)
 	return root
 }
 
-// verb is what a command does once it has its parts.
+// verb is what a command does.
 type verb func(ctx context.Context, cmd *cobra.Command, c containers.Container, e *engine.Engine) error
 
 // commandTimeout bounds everything that a verb asks of the engine and of sshd.
 const commandTimeout = 2 * time.Minute
 
-// runWith gives a verb the container of the configuration, its engine and its time.
+// runWith runs a verb with the configured container and its engine.
 func runWith(config *string, run verb) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, _ []string) error {
 		p, err := load(*config)

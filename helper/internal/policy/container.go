@@ -38,9 +38,9 @@ type Mount struct {
 // NoFile is RLIMIT_NOFILE of the container's processes.
 type NoFile struct{ Soft, Hard int64 }
 
-// containerKeys is the table [container]: each key with its default and its check. What
-// it becomes for the engine is the entry of the same name in admin/engine (settings.go);
-// a key is an entry here and there, and a paragraph of berth.toml(5).
+// containerKeys is the table [container]: each key with its field, default and check. A key
+// has an entry of the same name in admin/engine (settings.go), and a paragraph in
+// berth.toml(5).
 var containerKeys = map[string]key{
 	"name": text(func(p *Policy) *string { return &p.Container.Name }, "berth",
 		`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`, "must be a container's name"),
@@ -52,14 +52,16 @@ var containerKeys = map[string]key{
 	"read_only": flag(func(p *Policy) *bool { return &p.Container.ReadOnly }, true),
 	// Supervisors become users by two of these; the keeper ends what a dead one leaves
 	// by the third. Sessions have none.
-	"capabilities": newKey(func(p *Policy) *[]string { return &p.Container.Capabilities }, []string{"KILL", "SETGID", "SETUID"}, checkCapabilities, asIs),
-	"seccomp":      newKey(func(p *Policy) *string { return &p.Container.Seccomp }, "default", checkSeccomp, noneIfEmpty),
+	"capabilities": newKey(func(p *Policy) *[]string { return &p.Container.Capabilities },
+		[]string{"KILL", "SETGID", "SETUID"}, checkCapabilities, asIs),
+	"seccomp": newKey(func(p *Policy) *string { return &p.Container.Seccomp }, "default", checkSeccomp, noneIfEmpty),
 	"tmpfs": newKey(func(p *Policy) *map[string]string { return &p.Container.Tmpfs }, map[string]string{
 		"/tmp":     "mode=1777,exec,nosuid,nodev,size=256m",
 		"/var/tmp": "mode=1777,exec,nosuid,nodev,size=256m",
 		"/run":     "mode=0755,noexec,nosuid,nodev,size=16m",
 	}, checkTmpfs, asIs),
-	"mount":          newKey(func(p *Policy) *[]Mount { return &p.Container.Mounts }, []Mount{{Source: "/home", Target: "/home"}}, checkMounts, showMounts),
+	"mount": newKey(func(p *Policy) *[]Mount { return &p.Container.Mounts },
+		[]Mount{{Source: "/home", Target: "/home"}}, checkMounts, showMounts),
 	"pids_limit":     number(func(p *Policy) *int64 { return &p.Container.PidsLimit }, 16384, 16, 1<<16),
 	"user_processes": number(func(p *Policy) *int64 { return &p.Container.UserProcesses }, 2048, 16, 4<<20),
 	"terminals":      number(func(p *Policy) *int64 { return &p.Container.Terminals }, 2048, 16, 1<<20),
@@ -71,10 +73,10 @@ var containerKeys = map[string]key{
 	"heal": flag(func(p *Policy) *bool { return &p.Container.Heal }, true),
 }
 
-// conflicts reports what each key alone allows and all together do not.
+// conflicts reports values that are right by themselves and wrong together.
 func (c Container) conflicts(report func(key, text string)) {
-	// Files could fill the container: when its memory is short, processes are ended, and
-	// not the files.
+	// When memory is short, the kernel ends processes. Files would stay, and fill the
+	// container.
 	if most := c.Memory * 3 / 4; c.Memory > 0 && c.NonProcessMemory() > most {
 		report("container.tmpfs", fmt.Sprintf("together with /dev/shm and shared memory may hold %d MiB, which is more than three quarters "+
 			"of container.memory: lower the sizes, or raise container.memory", c.NonProcessMemory()>>20))
@@ -84,7 +86,7 @@ func (c Container) conflicts(report func(key, text string)) {
 	}
 }
 
-// DevShm is the size of the container's /dev/shm in bytes: the engine's own default.
+// DevShm is the size of the container's /dev/shm in bytes: the engine's default.
 const DevShm = 64 << 20
 
 // SharedMemory is how much System V shared memory there may be in the container
@@ -108,8 +110,8 @@ func (c Container) HostName() string {
 	return c.Hostname
 }
 
-// NonProcessMemory is how much the container's users can put into memory that belongs to no
-// process, in bytes.
+// NonProcessMemory is the most memory, in bytes, that the container's users can fill
+// without a process that holds it.
 func (c Container) NonProcessMemory() int64 {
 	total := c.SharedMemory() + DevShm
 	for _, options := range c.Tmpfs {

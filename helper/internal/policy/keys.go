@@ -28,9 +28,9 @@ var (
 	errPath = errors.New("must be an absolute path, with no . or .. in it")
 )
 
-// newKey makes a key of a field, its default, what checks a value of the file's, and what
-// shows one. Whoever changes a map or a list of a policy replaces it: the default is
-// every policy's.
+// newKey makes a key: its field, its default, how a value of the file is checked, and how
+// one is shown. All policies share the maps and lists of the defaults, so nobody changes one
+// in place.
 func newKey[T any](field func(*Policy) *T, def T, check func(any) (T, error), show func(T) any) key {
 	return key{
 		set: func(p *Policy, v any) error {
@@ -45,7 +45,7 @@ func newKey[T any](field func(*Policy) *T, def T, check func(any) (T, error), sh
 	}
 }
 
-// asIs shows a value that the file has as the policy has it.
+// asIs shows a value that is the same in the file and in the policy.
 func asIs[T any](v T) any { return v }
 
 // noneIfEmpty shows a string; an empty one is a key that has no value.
@@ -71,8 +71,8 @@ func text(field func(*Policy) *string, def, pattern, message string) key {
 	}, noneIfEmpty)
 }
 
-// withOldValue has the key called name read the value that was once called old as the value now, and
-// notes it.
+// withOldValue lets the key called name have the value old, which is called now today. The
+// policy notes it.
 func withOldValue(k key, name, old, now string) key {
 	set := k.set
 	k.set = func(p *Policy, v any) error {
@@ -91,14 +91,14 @@ func path(field func(*Policy) *string, def string) key {
 		if !ok {
 			return "", errText
 		}
-		if !cleanPath(s) {
+		if !isCleanPath(s) {
 			return "", errPath
 		}
 		return s, nil
 	}, noneIfEmpty)
 }
 
-func cleanPath(s string) bool {
+func isCleanPath(s string) bool {
 	return filepath.IsAbs(s) && filepath.Clean(s) == s && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
@@ -145,8 +145,8 @@ func duration(field func(*Policy) *time.Duration, def time.Duration) key {
 	}, func(d time.Duration) any { return d.String() })
 }
 
-// stringsOf returns v as a list of strings, or false.
-func stringsOf(v any) ([]string, bool) {
+// stringList returns v as a list of strings, or false.
+func stringList(v any) ([]string, bool) {
 	list, ok := v.([]any)
 	if !ok {
 		return nil, false

@@ -59,7 +59,8 @@ type Sources struct{ Guest, Lifeline, Serve, Names string }
 // table has none.
 var keys = map[string]map[string]key{
 	"": {
-		"transport": withOldValue(text(func(p *Policy) *string { return &p.Transport }, Auto, `^(auto|direct|exec)$`, "must be auto, direct or exec"),
+		"transport": withOldValue(text(func(p *Policy) *string { return &p.Transport }, Auto,
+			`^(auto|direct|exec)$`, "must be auto, direct or exec"),
 			"transport", "docker", Exec),
 	},
 	"engine": {

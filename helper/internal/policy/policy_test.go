@@ -91,12 +91,12 @@ uid_max = 4294967294
 	if err != nil || !reflect.DeepEqual(p, want) {
 		t.Errorf("got  %+v\nwant %+v\n%v", p, want, err)
 	}
-	saysTheSame(t, p)
-	saysTheSame(t, Default())
+	checkRoundTrip(t, p)
+	checkRoundTrip(t, Default())
 }
 
-// saysTheSame checks that what is shown of a policy makes that policy.
-func saysTheSame(t *testing.T, p Policy) {
+// checkRoundTrip checks that what is shown of a policy makes that policy.
+func checkRoundTrip(t *testing.T, p Policy) {
 	t.Helper()
 	file := TOML(settings(p, nil))
 	again, err := Parse([]byte(file))
@@ -213,7 +213,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%v", err)
 		}
 		if err == nil {
-			saysTheSame(t, p)
+			checkRoundTrip(t, p)
 		}
 		if err == nil && (p.Container.Network == "host" || p.Container.Name == "" || p.Users.UIDMin == 0) {
 			t.Fatalf("%+v", p)

@@ -49,7 +49,7 @@ var userKeys = map[string]key{
 	"uid_max": uid(func(p *Policy) *uint32 { return &p.Users.UIDMax }, 1<<31-1),
 }
 
-// conflicts reports what each key alone allows and all together do not.
+// conflicts reports values that are right by themselves and wrong together.
 func (u Users) conflicts(report func(key, text string)) {
 	if u.UIDMin > u.UIDMax {
 		report("users.uid_min", "is above users.uid_max")
@@ -92,7 +92,7 @@ func checkSetEnv(v any) (map[string]string, error) {
 }
 
 func checkAcceptEnv(v any) ([]string, error) {
-	list, ok := stringsOf(v)
+	list, ok := stringList(v)
 	if !ok {
 		return nil, errors.New("must be a list of strings")
 	}
@@ -104,5 +104,5 @@ func checkAcceptEnv(v any) ([]string, error) {
 	return list, nil
 }
 
-// A list without an entry is one too.
+// showAcceptEnv shows an empty list as such.
 func showAcceptEnv(names []string) any { return append([]string{}, names...) }

@@ -18,7 +18,7 @@ import (
 
 var networkName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`) })
 
-// checkNetwork refuses what would give the host's own network away.
+// checkNetwork refuses the host's own network.
 func checkNetwork(v any) (string, error) {
 	s, ok := v.(string)
 	if !ok {
@@ -33,10 +33,11 @@ func checkNetwork(v any) (string, error) {
 // allowedCapabilities are the capabilities that a policy may leave to container root,
 // which is berth's own processes alone. Those that reach the host's kernel, devices, files
 // or other processes are not among them (capabilities(7)).
-var allowedCapabilities = []string{"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP", "SETUID"}
+var allowedCapabilities = []string{"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID",
+	"KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP", "SETUID"}
 
 func checkCapabilities(v any) ([]string, error) {
-	list, ok := stringsOf(v)
+	list, ok := stringList(v)
 	if !ok {
 		return nil, errors.New("must be a list of strings")
 	}
@@ -48,14 +49,15 @@ func checkCapabilities(v any) ([]string, error) {
 	}
 	slices.Sort(list)
 	if !slices.Contains(list, "SETUID") || !slices.Contains(list, "SETGID") || !slices.Contains(list, "KILL") {
-		return nil, errors.New("must hold SETUID and SETGID, without which nobody becomes a user, and KILL, without which nothing of a session is ended")
+		return nil, errors.New("must hold SETUID and SETGID, without which nobody becomes a user, " +
+			"and KILL, without which nothing of a session is ended")
 	}
 	return slices.Compact(list), nil
 }
 
 func checkSeccomp(v any) (string, error) {
 	s, ok := v.(string)
-	if !ok || s != "default" && !cleanPath(s) {
+	if !ok || s != "default" && !isCleanPath(s) {
 		return "", errors.New(`must be "default" or the path of a profile`)
 	}
 	return s, nil
@@ -71,7 +73,7 @@ func checkTmpfs(v any) (map[string]string, error) {
 	set := map[string]string{}
 	for target, options := range table {
 		s, ok := options.(string)
-		if !ok || !cleanPath(target) || target == "/" || !tmpfsOptions().MatchString(s) || !strings.Contains(s, "size=") {
+		if !ok || !isCleanPath(target) || target == "/" || !tmpfsOptions().MatchString(s) || !strings.Contains(s, "size=") {
 			return nil, errors.New("must hold absolute paths, each with mount options that give a size")
 		}
 		if _, ok := size(sizeOption(s)); !ok {
@@ -95,9 +97,10 @@ func sizeOption(options string) string {
 	return ""
 }
 
-// hostDirs are the places of the host from which nothing may be mounted: whoever
-// holds them holds the host.
-var hostDirs = []string{"/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/usr", "/var/lib/berth", "/var/lib/containerd", "/var/lib/docker", "/var/run"}
+// hostDirs are directories of the host that may not be mounted, nor anything above or
+// below them: who can write there owns the host.
+var hostDirs = []string{"/boot", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/usr",
+	"/var/lib/berth", "/var/lib/containerd", "/var/lib/docker", "/var/run"}
 
 // covers reports whether a is b or a directory above it.
 func covers(a, b string) bool {
@@ -132,7 +135,7 @@ func checkMounts(v any) ([]Mount, error) {
 		if m.Target == "" {
 			m.Target = m.Source
 		}
-		if !cleanPath(m.Source) || !cleanPath(m.Target) || m.Target == "/" {
+		if !isCleanPath(m.Source) || !isCleanPath(m.Target) || m.Target == "/" {
 			return nil, fmt.Errorf("number %d: source and target %w", i+1, errPath)
 		}
 		for _, dir := range hostDirs {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package containers has the policy's container run as the policy has it, and says how
-// it is and whether logins work.
+// Package containers makes and runs the policy's container, and says in what state it is
+// and whether logins work.
 //
 // Process: berth. As: root.
 package containers
@@ -44,10 +44,10 @@ type Container struct {
 	Keeper Keeper
 	Socket string // where it serves sessions
 	Out    io.Writer
-	Err    io.Writer // what the administrator should know although nothing failed
+	Err    io.Writer // notes for the administrator
 }
 
-// ErrDifferent is a container that runs, but not as it is configured.
+// ErrDifferent says that the container runs, but not as it is configured.
 var ErrDifferent = errors.New("the container is not as berth.toml has it")
 
 func (c Container) name() string { return c.Policy.Container.Name }
@@ -56,9 +56,9 @@ func (c Container) note(format string, args ...any) {
 	fmt.Fprintf(c.Err, "berth: "+format+"\n", args...)
 }
 
-// Up has the container run, and returns when a session in it would succeed. One that
-// differs from the policy is made anew with recreate alone; else Up names what differs
-// and fails.
+// Up makes and starts the container, and returns when a session in it would succeed. If it
+// differs from the policy, Up says how; with recreate it makes the container anew, and
+// without it fails.
 func (c Container) Up(ctx context.Context, recreate bool) error {
 	state, err := c.Engine.Inspect(ctx, c.Policy)
 	if err != nil {
@@ -86,7 +86,7 @@ func (c Container) Up(ctx context.Context, recreate bool) error {
 	if err != nil {
 		return err
 	}
-	// One that is to be another container altogether is left alone.
+	// With another command it is no container of berth's, or of the other transport.
 	if !slices.ContainsFunc(state.Differences, func(d engine.Difference) bool { return d.Key == "command" }) {
 		if err := c.renew(ctx, state.Exists); err != nil {
 			return err
@@ -117,9 +117,9 @@ func (c Container) Settle() error {
 	return err
 }
 
-// renew has a container that runs go by the policy of now, and returns when a
-// session in it would succeed. What it was started with, if it was there before, may
-// be older than berth.toml, and than berth.
+// renew returns when a session in the running container would succeed. If the container
+// existed before, its programs and rules may be older than berth and berth.toml, and are
+// replaced.
 func (c Container) renew(ctx context.Context, existed bool) error {
 	if err := c.awaitService(ctx); err != nil {
 		return err
@@ -136,11 +136,11 @@ func (c Container) renew(ctx context.Context, existed bool) error {
 }
 
 const (
-	startTimeout = 20 * time.Second      // of a container that was started, until it serves
-	pollInterval = 20 * time.Millisecond // between two looks at what has no event
+	startTimeout = 20 * time.Second      // from a container's start until it serves
+	pollInterval = 20 * time.Millisecond // between two looks at something without an event
 )
 
-// awaitService waits until a session would succeed in the container, or says why none
+// awaitService waits until a session would succeed in the container. Its error is why none
 // will.
 func (c Container) awaitService(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
@@ -164,7 +164,7 @@ func (c Container) awaitService(ctx context.Context) error {
 	}
 }
 
-// checkService reports why a session would fail now.
+// checkService fails if a session would fail now.
 func (c Container) checkService(ctx context.Context) error {
 	count, err := c.Keeper.Count()
 	if err != nil {
@@ -189,8 +189,8 @@ func (c Container) checkService(ctx context.Context) error {
 // serverTimeout is for the server's answer to one caller.
 const serverTimeout = time.Second
 
-// checkServer fails unless the server behind the socket that everybody connects to
-// says anything. To root it says no.
+// checkServer fails unless the server answers on the socket. A refusal is an answer: it
+// refuses root.
 func checkServer(socket string) error {
 	line, err := lifeline.Dial(socket, serverTimeout)
 	if err != nil {

@@ -63,7 +63,8 @@ func container(t *testing.T, s *script, transport string) (c Container, out *byt
 	p.Transport = transport
 	out = &bytes.Buffer{}
 	refusal := lifeline.Refusal{Status: 255, User: "no", Cause: "root"}
-	return Container{Policy: p, Engine: s, Keeper: s, Socket: serve(t, lifeline.Frame(lifeline.Failure, refusal.Pack())), Out: out, Err: out}, out
+	socket := serve(t, lifeline.Frame(lifeline.Failure, refusal.Pack()))
+	return Container{Policy: p, Engine: s, Keeper: s, Socket: socket, Out: out, Err: out}, out
 }
 
 // serve says answer to whoever connects.
@@ -110,7 +111,8 @@ func TestUp(t *testing.T) {
 		says     string
 		err      string
 	}{
-		{name: "none", script: script{count: server, state: engine.State{LiveRestore: true}}, orders: "create settle", says: "berth is created and runs"},
+		{name: "none", script: script{count: server, state: engine.State{LiveRestore: true}},
+			orders: "create settle", says: "berth is created and runs"},
 		{name: "it runs", script: script{count: server, state: running}, orders: "renew settle", says: "berth: a note\nberth runs"},
 		{name: "stopped", script: script{count: server, state: state(func(s *engine.State) { s.Status = "exited" })},
 			orders: "start renew settle", says: "berth was exited and runs"},
@@ -119,22 +121,27 @@ func TestUp(t *testing.T) {
 			orders: "renew settle", says: "berth: the engine ends its containers when it stops"},
 		{name: "it differs", script: script{count: server, state: state(func(s *engine.State) { s.Differences = pids })},
 			orders: "renew settle", says: `berth: pids_limit: is "1", should be "2"`, err: ErrDifferent.Error()},
-		{name: "it differs, recreate", script: script{count: server, state: state(func(s *engine.State) { s.Differences = pids })}, recreate: true,
-			orders: "remove create settle", says: "berth is created and runs"},
-		{name: "recreate without need", script: script{count: server, state: running}, recreate: true, orders: "renew settle", says: "berth runs"},
+		{name: "it differs, recreate", script: script{count: server, state: state(func(s *engine.State) { s.Differences = pids })},
+			recreate: true, orders: "remove create settle", says: "berth is created and runs"},
+		{name: "recreate without need", script: script{count: server, state: running}, recreate: true,
+			orders: "renew settle", says: "berth runs"},
 		{name: "another command", script: script{count: server,
 			state: state(func(s *engine.State) { s.Differences = []engine.Difference{{Key: "command", Have: "x", Want: "y"}} })},
 			says: "berth runs", err: ErrDifferent.Error()},
 		{name: "no engine", script: script{fails: map[string]error{"inspect": errEvent}}, err: "refused"},
 		{name: "not created", script: script{fails: map[string]error{"create": errEvent}}, orders: "create", err: "refused"},
-		{name: "not removed", script: script{state: state(func(s *engine.State) { s.Differences = pids }), fails: map[string]error{"remove": errEvent}},
+		{name: "not removed", script: script{
+			state: state(func(s *engine.State) { s.Differences = pids }), fails: map[string]error{"remove": errEvent}},
 			recreate: true, orders: "remove", err: "refused"},
 		{name: "not renewed", script: script{count: server, state: running, fails: map[string]error{"renew": errEvent}}, orders: "renew",
 			err: "berth goes on with the rules and programs that it has: refused"},
-		{name: "not settled", script: script{count: server, state: running, fails: map[string]error{"settle": errEvent}}, orders: "renew settle", err: "refused"},
-		{name: "it ends at once", script: script{state: engine.State{}, answers: 100, health: engine.Health{Status: "restarting", Restarts: 2, LastLog: "no rules"}},
+		{name: "not settled", script: script{count: server, state: running, fails: map[string]error{"settle": errEvent}},
+			orders: "renew settle", err: "refused"},
+		{name: "it ends at once", script: script{answers: 100,
+			health: engine.Health{Status: "restarting", Restarts: 2, LastLog: "no rules"}},
 			orders: "create", err: "berth ends as soon as it is started, 2 times by now: no rules"},
-		{name: "other ids", script: script{state: running, fails: map[string]error{"count": control.ErrRemapped}}, err: control.ErrRemapped.Error()},
+		{name: "other ids", script: script{state: running, fails: map[string]error{"count": control.ErrRemapped}},
+			err: control.ErrRemapped.Error()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			container, out := container(t, &c.script, policy.Direct)
@@ -216,16 +223,19 @@ func TestStatus(t *testing.T) {
 		prints                []string
 	}{
 		{name: "all is well", transport: policy.Auto, script: script{state: running, count: server},
-			prints: []string{"engine       at /run/docker.sock, live-restore true\ncontainer   berth, running\ntransport   auto\nsessions    3\nlogins      work\n" +
-				"configured  in /etc/berth/berth.toml\n"}},
+			prints: []string{"engine       at /run/docker.sock, live-restore true\ncontainer   berth, running\n" +
+				"transport   auto\nsessions    3\nlogins      work\nconfigured  in /etc/berth/berth.toml\n"}},
 		{name: "no container", transport: policy.Auto, script: script{answers: 1}, want: "there is no container",
 			prints: []string{"container   berth, missing\n", "sessions    0\nlogins      fail: there is no container\n"}},
 		{name: "paused", transport: policy.Auto, script: script{state: engine.State{Exists: true, Status: "paused"}, count: server},
 			want: "the container is paused", prints: []string{"container   berth, paused\n"}},
-		{name: "no engine", transport: policy.Auto, script: script{count: server, fails: map[string]error{"inspect": errEvent, "probe": errEvent}},
-			prints: []string{"engine      refused at /run/docker.sock\ncontainer   berth, of which the engine would know more\n", "logins      work\n"}},
-		{name: "no engine, exec", transport: policy.Exec, script: script{count: server, fails: map[string]error{"inspect": errEvent, "probe": errEvent}},
-			want: "refused"},
+		{name: "no engine", transport: policy.Auto,
+			script: script{count: server, fails: map[string]error{"inspect": errEvent, "probe": errEvent}},
+			prints: []string{"engine      refused at /run/docker.sock\n" +
+				"container   berth, of which the engine would know more\n", "logins      work\n"}},
+		{name: "no engine, exec", transport: policy.Exec,
+			script: script{count: server, fails: map[string]error{"inspect": errEvent, "probe": errEvent}},
+			want:   "refused"},
 		{name: "no engine, no container", transport: policy.Direct,
 			script: script{fails: map[string]error{"inspect": errEvent, "count": control.ErrNoKeeper}}, want: control.ErrNoKeeper.Error()},
 		{name: "it differs", transport: policy.Direct,

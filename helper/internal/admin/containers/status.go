@@ -15,8 +15,8 @@ import (
 	"berth/helper/internal/policy"
 )
 
-// Status is all that is known without one of the parts: the engine may be away, and
-// the container with it. It is the JSON of `berth status`.
+// Status is the state of everything that logins need, as far as it is known: the engine may
+// be away, and the container with it. It is the JSON of `berth status`.
 type Status struct {
 	Container string `json:"container"`
 	Transport string `json:"transport"`
@@ -30,13 +30,11 @@ type Status struct {
 
 const (
 	statusTimeout = 10 * time.Second
-	// settleTimeout is for a server that is just renewed, or has no supervisor ready for
-	// a moment.
-	settleTimeout = 2 * time.Second
+	// renewTimeout is how long a server may be without a supervisor, or be replaced.
+	renewTimeout = 2 * time.Second
 )
 
-// Status finds out how things are; notes are those of the host. Its error is why a
-// login would fail.
+// Status finds out the state; notes are the host's. Its error is why a login would fail.
 func (c Container) Status(ctx context.Context, notes []hostfiles.Note) (Status, error) {
 	s := Status{Container: c.name(), Transport: c.Policy.Transport}
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
@@ -68,13 +66,13 @@ func (c Container) Status(ctx context.Context, notes []hostfiles.Note) (Status, 
 	return s, reason
 }
 
-// checkLogins reports why a login would fail in the container. With auto, as with
-// direct, it needs no engine.
+// checkLogins fails if a login would fail in the container. With auto, as with direct, a
+// login needs no engine.
 func (c Container) checkLogins(ctx context.Context) error {
 	if c.Policy.Transport == policy.Auto {
 		c.Policy.Transport = policy.Direct
 	}
-	for end := time.Now().Add(settleTimeout); ; time.Sleep(pollInterval) {
+	for end := time.Now().Add(renewTimeout); ; time.Sleep(pollInterval) {
 		err := c.checkService(ctx)
 		if err == nil || errors.Is(err, control.ErrNoKeeper) || errors.Is(err, control.ErrRemapped) || time.Now().After(end) || ctx.Err() != nil {
 			return err

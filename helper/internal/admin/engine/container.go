@@ -20,7 +20,7 @@ import (
 	"github.com/docker/docker/pkg/stdcopy"
 )
 
-// Difference is one setting of a container that is not as the policy has it.
+// Difference is a setting of the container that differs from the policy.
 type Difference struct {
 	Key  string `json:"key"`
 	Have string `json:"have"`
@@ -86,14 +86,14 @@ func (e *Engine) Create(ctx context.Context, p policy.Policy) error {
 		return wrap("create the container", err)
 	}
 	if err := e.api.ContainerStart(ctx, created.ID, container.StartOptions{}); err != nil {
-		// What cannot be started is not left to be healed by a login.
+		// Removed, so that no login tries to start it.
 		return errors.Join(wrap("start the container", err), e.Remove(ctx, created.ID))
 	}
 	return nil
 }
 
-// Probe has berth-guest in a running container say whether a session could be
-// started there, and returns its reason if not.
+// Probe asks berth-guest in a running container whether a session could start there. Its
+// error is why not.
 func (e *Engine) Probe(ctx context.Context, name string) error {
 	id, err := e.exec(ctx, name, []string{paths.Guest + "/berth-guest", "probe"})
 	if err != nil {
@@ -117,10 +117,10 @@ func (e *Engine) Probe(ctx context.Context, name string) error {
 	}
 }
 
-// pollInterval is between two looks at what the engine has no event for.
+// pollInterval is the time between two looks at something without an event.
 const pollInterval = 20 * time.Millisecond
 
-// Health is how a container that should run does.
+// Health is the state of a container that should run.
 type Health struct {
 	Status   string // running, restarting, exited, ... as the engine calls it
 	Restarts int
@@ -147,10 +147,10 @@ func (e *Engine) Health(ctx context.Context, name string) (Health, error) {
 	return h, nil
 }
 
-// Start makes an existing container run, as it is.
+// Start runs an existing container, as it is.
 func (e *Engine) Start(ctx context.Context, name string) error { return e.heal(ctx, name) }
 
-// Remove ends and removes a container; that there is none is no error.
+// Remove ends and removes a container. A missing one is no error.
 func (e *Engine) Remove(ctx context.Context, name string) error {
 	grace := stopTimeout
 	if err := e.api.ContainerStop(ctx, name, container.StopOptions{Timeout: &grace}); err != nil {

@@ -13,14 +13,13 @@ import (
 	"github.com/docker/docker/api/types/mount"
 )
 
-// description is a container as the engine's API has it: one that there is, or one that
-// it is asked to make.
+// description is a container in the engine's API: an existing one, or one to be made.
 type description struct {
 	config *container.Config
 	host   *container.HostConfig
 	mounts []mount.Mount
 	image  string // its id
-	err    error  // the first that kept it from being whole
+	err    error  // what kept it from being described
 }
 
 // describe returns the policy's container in the API's terms.
@@ -34,22 +33,22 @@ func describe(p policy.Policy) (description, error) {
 	return d, d.err
 }
 
-// differences says what have has otherwise than want.
+// differences returns the settings that differ, sorted.
 func differences(have, want description) []Difference {
 	var all []Difference
 	for _, s := range settings {
 		if s.read == nil {
 			continue
 		}
-		if is, due := s.read(have), s.read(want); is != due {
-			all = append(all, Difference{s.name, is, due})
+		if is, should := s.read(have), s.read(want); is != should {
+			all = append(all, Difference{Key: s.name, Have: is, Want: should})
 		}
 	}
 	slices.SortFunc(all, func(a, b Difference) int { return strings.Compare(a.Key, b.Key) })
 	return all
 }
 
-// RunCommand is the `docker run` that makes the same container, as a shell reads it.
+// RunCommand is the `docker run` that makes the same container, quoted for a shell.
 func RunCommand(p policy.Policy) string {
 	argv := []string{"docker", "run", "--detach"}
 	for _, s := range settings {
@@ -64,10 +63,10 @@ func RunCommand(p policy.Policy) string {
 	return strings.Join(argv, " ")
 }
 
-// plainCharacters mean themselves to a shell.
+// plainCharacters need no quotes in a shell.
 const plainCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%"
 
-// shellQuote has a shell read word as it is.
+// shellQuote quotes word for a shell, if it needs that.
 func shellQuote(word string) string {
 	if word != "" && strings.Trim(word, plainCharacters) == "" {
 		return word
@@ -83,7 +82,7 @@ func command(p policy.Policy) string {
 	return "serve"
 }
 
-// mounts are what each transport needs, and the policy's own.
+// mounts are those that the transport needs, and the policy's own.
 func mounts(p policy.Policy) []mount.Mount {
 	list := []mount.Mount{{Type: mount.TypeBind, Source: p.Sources.Guest, Target: paths.Guest, ReadOnly: true}}
 	if p.Transport != policy.Direct {

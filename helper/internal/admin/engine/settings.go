@@ -18,36 +18,36 @@ import (
 	"github.com/docker/docker/api/types/container"
 )
 
-// setting is what one thing about a container is to the engine.
+// setting is one property of a container: how the engine is asked for it, how it is read
+// from an existing container, and its flags of `docker run`.
 type setting struct {
-	// name is the key of [container] that decides it (policy/container.go), or, for what
-	// no key decides, what the engine calls it.
+	// name is a key of [container] (policy/container.go). If fixed, no key decides the
+	// setting, and the name is the engine's.
 	name  string
-	fixed bool // no key decides it
-	// apply puts it into the description of the container that is to be made.
+	fixed bool
+	// apply sets it in the description of the container to be made; nil: it needs nothing.
 	apply func(policy.Policy, *description)
-	// read says what it is in a description, in words that two can be compared by; nil: it
-	// is not compared.
+	// read returns it from a description as text, for comparing two; nil: it is not compared.
 	read func(description) string
-	// flags are those of the `docker run` that makes the same container.
+	// flags returns the flags of `docker run` that ask for the same.
 	flags func(policy.Policy) []string
 }
 
-// settings is all that is decided about a container, in the order of RunCommand's flags.
-// Each key of [container] has its entry here.
+// settings has an entry for each key of [container], and for what berth itself decides, in
+// the order of RunCommand's flags.
 var settings = []setting{
 	{name: "init", fixed: true, // berth-init is the first process itself
 		apply: func(_ policy.Policy, d *description) { d.host.Init = new(bool) },
 		read:  func(d description) string { return strconv.FormatBool(d.host.Init != nil && *d.host.Init) },
 		flags: flags("--init=false")},
-	{name: "namespaces", fixed: true, // root must be root as the host knows it: with other ids nobody could be told from anybody
+	{name: "namespaces", fixed: true, // with user ids of its own the container could tell no user from another
 		apply: func(_ policy.Policy, d *description) { d.host.UsernsMode = usernsMode },
 		read: func(d description) string {
 			ipc := strings.ReplaceAll(string(d.host.IpcMode), "private", "")
 			return string(d.host.PidMode) + string(d.host.UTSMode) + string(d.host.UsernsMode) + ipc
 		},
 		flags: flags("--userns", usernsMode)},
-	{name: "name", // by which it is found: nothing to compare
+	{name: "name", // the container is found by it: nothing to compare
 		flags: flag("--name", func(p policy.Policy) string { return p.Container.Name })},
 	{name: "hostname",
 		apply: func(p policy.Policy, d *description) { d.config.Hostname = p.Container.HostName() },
@@ -76,7 +76,7 @@ var settings = []setting{
 			for _, capability := range d.host.CapAdd {
 				add = append(add, strings.TrimPrefix(capability, "CAP_"))
 			}
-			return "drop " + list(d.host.CapDrop) + ", add " + list(add)
+			return "drop " + joinSorted(d.host.CapDrop) + ", add " + joinSorted(add)
 		},
 		flags: func(p policy.Policy) []string {
 			argv := []string{"--cap-drop", "ALL"}
@@ -85,13 +85,13 @@ var settings = []setting{
 			}
 			return argv
 		}},
-	{name: "security", fixed: true, // all options that no key decides
+	{name: "security", fixed: true, // the options of no key
 		apply: func(_ policy.Policy, d *description) {
 			d.host.SecurityOpt = append(d.host.SecurityOpt, "no-new-privileges")
 		},
 		read: func(d description) string {
 			isSeccomp := func(option string) bool { return strings.HasPrefix(option, seccompOption) }
-			return list(slices.DeleteFunc(slices.Clone(d.host.SecurityOpt), isSeccomp))
+			return joinSorted(slices.DeleteFunc(slices.Clone(d.host.SecurityOpt), isSeccomp))
 		},
 		flags: flags("--security-opt", "no-new-privileges")},
 	{name: "seccomp",
@@ -119,9 +119,9 @@ var settings = []setting{
 			}
 			return []string{"--read-only"}
 		}},
-	{name: "sysctls", fixed: true, // they bound what belongs to no process
+	{name: "sysctls", fixed: true, // they limit memory that belongs to no process
 		apply: func(p policy.Policy, d *description) { d.host.Sysctls = map[string]string{shmAll: sharedPages(p)} },
-		read:  func(d description) string { return table(d.host.Sysctls) },
+		read:  func(d description) string { return joinTable(d.host.Sysctls) },
 		flags: flag("--sysctl", func(p policy.Policy) string { return shmAll + "=" + sharedPages(p) })},
 	{name: "shm_size", fixed: true,
 		apply: func(_ policy.Policy, d *description) { d.host.ShmSize = policy.DevShm },
@@ -129,7 +129,7 @@ var settings = []setting{
 		flags: flags("--shm-size", strconv.Itoa(policy.DevShm))},
 	{name: "tmpfs",
 		apply: func(p policy.Policy, d *description) { d.host.Tmpfs = p.Container.Tmpfs },
-		read:  func(d description) string { return table(d.host.Tmpfs) },
+		read:  func(d description) string { return joinTable(d.host.Tmpfs) },
 		flags: func(p policy.Policy) []string {
 			var argv []string
 			for _, path := range p.Container.TmpfsPaths() {
@@ -137,7 +137,7 @@ var settings = []setting{
 			}
 			return argv
 		}},
-	{name: "mount", // berth's own besides
+	{name: "mount", // includes berth's own
 		apply: func(p policy.Policy, d *description) { d.mounts = mounts(p); d.host.Mounts = d.mounts },
 		read: func(d description) string {
 			var lines []string
@@ -148,7 +148,7 @@ var settings = []setting{
 				}
 				lines = append(lines, m.Source+":"+m.Target+":"+mode)
 			}
-			return list(lines)
+			return joinSorted(lines)
 		},
 		flags: func(p policy.Policy) []string {
 			var argv []string
@@ -193,7 +193,7 @@ var settings = []setting{
 		})},
 	{name: "nofile_hard",
 		read: func(d description) string { return readUlimit(d, func(u *container.Ulimit) int64 { return u.Hard }) }},
-	{name: "ulimits", fixed: true, // all that no key decides: none
+	{name: "ulimits", fixed: true, // the limits of no key: there should be none
 		read: func(d description) string {
 			var others []string
 			for _, u := range d.host.Ulimits {
@@ -201,39 +201,39 @@ var settings = []setting{
 					others = append(others, fmt.Sprintf("%s=%d:%d", u.Name, u.Soft, u.Hard))
 				}
 			}
-			return list(others)
+			return joinSorted(others)
 		}},
-	{name: "stop", fixed: true, // not compared: it is what a container's end looks like, and no more
+	{name: "stop", fixed: true, // not compared: it matters at the container's end alone
 		apply: func(_ policy.Policy, d *description) {
 			timeout := stopTimeout
 			d.config.StopSignal, d.config.StopTimeout = stopSignal, &timeout
 		},
 		flags: flags("--stop-signal", stopSignal, "--stop-timeout", strconv.Itoa(stopTimeout))},
-	{name: "health", fixed: true, // not compared: `berth status` asks itself
+	{name: "health", fixed: true, // not compared: `berth status` does not use it
 		apply: func(_ policy.Policy, d *description) {
 			d.config.Healthcheck = &container.HealthConfig{Test: []string{"NONE"}}
 		},
 		flags: flags("--no-healthcheck")},
-	{name: "command", fixed: true, // RunCommand has its argument last
+	{name: "command", fixed: true, // RunCommand appends the argument
 		apply: func(p policy.Policy, d *description) {
 			d.config.Entrypoint, d.config.Cmd = []string{entrypoint}, []string{command(p)}
 		},
 		read:  func(d description) string { return strings.Join(slices.Concat(d.config.Entrypoint, d.config.Cmd), " ") },
 		flags: flags("--entrypoint", entrypoint)},
-	{name: "image", // no flag: RunCommand has it behind the flags
+	{name: "image", // no flag: RunCommand appends it
 		apply: func(p policy.Policy, d *description) { d.config.Image = p.Container.Image },
 		read:  func(d description) string { return d.image }},
 
-	// Never asked for; here to be seen when somebody else has.
+	// Never asked for; compared, so that `berth up` reports a container that has them.
 	{name: "privileged", fixed: true, read: func(d description) string { return strconv.FormatBool(d.host.Privileged) }},
 	{name: "devices", fixed: true, read: func(d description) string {
 		return strconv.Itoa(len(d.host.Devices) + len(d.host.DeviceRequests) + len(d.host.DeviceCgroupRules))
 	}},
 
-	// Nothing to the engine.
-	{name: "user_processes"}, // a rule of the sessions'
+	// The engine has no part in these.
+	{name: "user_processes"}, // a rule (package rules)
 	{name: "terminals"},      // `berth settle`
-	{name: "heal"},           // a login's
+	{name: "heal"},           // of a login by exec
 }
 
 const (
@@ -248,12 +248,12 @@ const (
 	stopTimeout = 5
 )
 
-// flags are the same whatever the policy.
+// flags returns the same flags for each policy.
 func flags(argv ...string) func(policy.Policy) []string {
 	return func(policy.Policy) []string { return argv }
 }
 
-// flag is one with a value.
+// flag returns a flag with its value.
 func flag(name string, value func(policy.Policy) string) func(policy.Policy) []string {
 	return func(p policy.Policy) []string { return []string{name, value(p)} }
 }
@@ -282,7 +282,7 @@ func sharedPages(p policy.Policy) string {
 	return strconv.FormatInt(p.Container.SharedMemory()/int64(os.Getpagesize()), 10)
 }
 
-// readUlimit returns a limit of open files; of a container that has none, nothing.
+// readUlimit returns a limit of open files, or nothing if the container has none.
 func readUlimit(d description, limit func(*container.Ulimit) int64) string {
 	for _, u := range d.host.Ulimits {
 		if u.Name == openFiles {
@@ -292,13 +292,13 @@ func readUlimit(d description, limit func(*container.Ulimit) int64) string {
 	return ""
 }
 
-func list(items []string) string {
+func joinSorted(items []string) string {
 	items = slices.Clone(items)
 	slices.Sort(items)
 	return strings.Join(items, " ")
 }
 
-func table(t map[string]string) string {
+func joinTable(t map[string]string) string {
 	var lines []string
 	for _, key := range slices.Sorted(maps.Keys(t)) {
 		lines = append(lines, key+":"+t[key])

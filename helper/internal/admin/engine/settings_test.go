@@ -143,9 +143,9 @@ func TestRunCommand(t *testing.T) {
 	p := policy.Default()
 	p.Container.Seccomp = "/etc/berth/seccomp.json"
 	got := RunCommand(p)
-	want := "docker run --detach --init=false --userns host --name berth --hostname berth --user 0:0 --workdir / --network none --restart always " +
-		"--cap-drop ALL --cap-add KILL --cap-add SETGID --cap-add SETUID --security-opt no-new-privileges --security-opt seccomp=/etc/berth/seccomp.json " +
-		"--read-only --sysctl kernel.shmall=" + sharedPages(p) + " --shm-size 67108864 --tmpfs /run:mode=0755,noexec,nosuid,nodev,size=16m " +
+	want := "docker run --detach --init=false --userns host --name berth --hostname berth --user 0:0 --workdir / " +
+		"--network none --restart always --cap-drop ALL --cap-add KILL --cap-add SETGID --cap-add SETUID " +
+		"--security-opt no-new-privileges --security-opt seccomp=/etc/berth/seccomp.json --read-only --sysctl kernel.shmall=" + sharedPages(p) + " --shm-size 67108864 --tmpfs /run:mode=0755,noexec,nosuid,nodev,size=16m " +
 		"--tmpfs /tmp:mode=1777,exec,nosuid,nodev,size=256m --tmpfs /var/tmp:mode=1777,exec,nosuid,nodev,size=256m " +
 		"--mount type=bind,source=/usr/libexec/berth/guest,target=/usr/libexec/berth,readonly " +
 		"--mount type=bind,source=/var/lib/berth/lifeline,target=/run/berth/lifeline " +

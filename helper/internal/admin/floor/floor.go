@@ -95,7 +95,8 @@ func checkHost() (problems []string) {
 		output, _ := exec.Command(sshd, "-V").CombinedOutput()
 		add(checkSSHD(string(output)))
 	}
-	for _, pattern := range []string{"/lib/*/libpam.so.0", "/usr/lib/*/libpam.so.0", "/lib64/libpam.so.0", "/usr/lib64/libpam.so.0", "/lib/libpam.so.0"} {
+	for _, pattern := range []string{"/lib/*/libpam.so.0", "/usr/lib/*/libpam.so.0", "/lib64/libpam.so.0", "/usr/lib64/libpam.so.0",
+		"/lib/libpam.so.0"} {
 		if found, _ := filepath.Glob(pattern); len(found) > 0 {
 			library, err := os.ReadFile(found[0])
 			if err == nil && !bytes.Contains(library, []byte(pamSymbol)) {

@@ -10,7 +10,9 @@ import (
 )
 
 func TestFloor(t *testing.T) {
-	for release, old := range map[string]bool{"5.10.0-30-amd64": true, "4.18.0": true, "5.11.0": false, "5.9": true, "6.1.0-18-amd64": false, "10.0": false, "odd": false} {
+	for release, old := range map[string]bool{
+		"5.10.0-30-amd64": true, "4.18.0": true, "5.11.0": false, "5.9": true, "6.1.0-18-amd64": false, "10.0": false, "odd": false,
+	} {
 		if got := checkKernel(release); (got != "") != old || old && !strings.Contains(got, "Linux "+release+"; berth needs 5.11 or newer") {
 			t.Errorf("%s: %q", release, got)
 		}

@@ -22,13 +22,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dirs is where all of it is.
+// Dirs are the places.
 type Dirs struct {
 	Programs   string // what sshd runs
 	EngineLink string // leads to the engine's socket
-	Serve      string // policy.ServeDir, NamesDir, LifelineDir
-	Names      string
-	Lifeline   string
+	Serve      string // as policy.ServeDir
+	Names      string // as policy.NamesDir
+	Lifeline   string // as policy.LifelineDir
 }
 
 // This is the host that the program runs on, with its configuration in configDir.
@@ -42,8 +42,7 @@ func This(configDir string) Dirs {
 	}
 }
 
-// Prepare makes it all as the policy has it. It returns what the administrator should
-// know although nothing failed.
+// Prepare makes all of it as the policy demands. The notes are for the administrator.
 func (d Dirs) Prepare(p policy.Policy) (notes []Note, err error) {
 	group, err := EngineGroup(p.Engine.Socket)
 	if err != nil {
@@ -71,7 +70,7 @@ func (d Dirs) Prepare(p policy.Policy) (notes []Note, err error) {
 	return append(notes, d.checkPrograms(p.Transport, group)...), nil
 }
 
-// Rules are what the policy and the group of the engine's socket make of the rules.
+// Rules returns the rules that follow from the policy and the group of the engine's socket.
 func Rules(p policy.Policy, engineGroup uint32) rules.Rules {
 	return rules.Rules{
 		UIDMin:    p.Users.UIDMin,
@@ -84,8 +83,8 @@ func Rules(p policy.Policy, engineGroup uint32) rules.Rules {
 	}
 }
 
-// makeSharedDir makes a directory that the container's first process or the PAM module
-// shares with the host. Everybody may look; root alone changes anything, here and above.
+// makeSharedDir makes a directory that the host shares with the container. Everybody may
+// read it; root alone may change it and its parents.
 func makeSharedDir(dir string) error {
 	err := os.MkdirAll(dir, 0o755)
 	if err == nil {
@@ -111,8 +110,8 @@ func writeRules(r rules.Rules, path string) error {
 	return nil
 }
 
-// makeLifelineDir makes the directory that root and the engine's group alone enter,
-// and takes dead sockets out of it.
+// makeLifelineDir makes the directory that only root and the engine's group may enter, and
+// removes abandoned sockets from it.
 func makeLifelineDir(dir string, group int) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return fmt.Errorf("lifelines: %w", err)
@@ -120,7 +119,7 @@ func makeLifelineDir(dir string, group int) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("lifelines: %w", err)
 	}
-	// Of its parents only root may change anything; the mode is set last.
+	// Only root may change its parents. The mode is set last.
 	if err := os.Chown(dir, 0, group); err != nil {
 		return fmt.Errorf("lifelines: %w", err)
 	}
@@ -139,10 +138,9 @@ func makeLifelineDir(dir string, group int) error {
 	return nil
 }
 
-// isAbandoned reports whether nobody listens on the socket any more. A session that
-// waits for its guest would be disturbed by a connection, but not ended: it
-// takes container root's, and root's, for the guest. So only the kernel's own
-// word counts, which a datagram socket gets without connecting.
+// isAbandoned reports whether nobody listens on the socket any more. It must not connect: a
+// session that waits for its guest would take root's connection for it. A datagram socket
+// cannot connect to a stream socket, and the error says whether anybody listens.
 func isAbandoned(path string) bool {
 	conn, err := net.Dial("unixgram", path)
 	if err == nil {

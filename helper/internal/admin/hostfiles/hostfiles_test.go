@@ -71,7 +71,10 @@ func TestPrepare(t *testing.T) {
 				t.Fatalf("%s: %+v, %v", transport, notes, err)
 			}
 		}
-		want := map[string]uint32{d.Serve: unix.S_IFDIR | 0o755, d.Names: unix.S_IFDIR | 0o755, filepath.Join(d.Names, rules.File): unix.S_IFREG | 0o644}
+		want := map[string]uint32{
+			d.Serve: unix.S_IFDIR | 0o755, d.Names: unix.S_IFDIR | 0o755,
+			filepath.Join(d.Names, rules.File): unix.S_IFREG | 0o644,
+		}
 		if transport != policy.Direct {
 			want[d.Lifeline] = unix.S_IFDIR | unix.S_ISVTX | 0o730
 			if target, err := os.Readlink(d.EngineLink); err != nil || target != p.Engine.Socket {
@@ -102,7 +105,8 @@ func TestPrepareRepairs(t *testing.T) {
 	}
 	for _, err := range []error{
 		os.Chmod(d.Names, 0o777), os.Chown(d.Serve, 1000, 1000), os.Chmod(d.Lifeline, 0o777),
-		os.Remove(d.EngineLink), os.Symlink("/elsewhere", d.EngineLink), os.WriteFile(filepath.Join(d.Names, rules.File), []byte("limit=1"), 0o666),
+		os.Remove(d.EngineLink), os.Symlink("/elsewhere", d.EngineLink),
+		os.WriteFile(filepath.Join(d.Names, rules.File), []byte("limit=1"), 0o666),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -200,7 +204,7 @@ func TestCheckPrograms(t *testing.T) {
 		fatal           bool
 	}{
 		{"as it should be", policy.Auto, func(Dirs) error { return nil }, "", false},
-		{"no berth-session", policy.Auto, func(d Dirs) error { return os.Remove(d.Session()) }, "no such file or directory: nobody can log in", true},
+		{"no berth-session", policy.Auto, func(d Dirs) error { return os.Remove(d.Session()) }, "no such file or directory: nobody", true},
 		{"writable", policy.Direct, func(d Dirs) error { return os.Chmod(d.Session(), 0o775) }, "writable by nobody else", true},
 		{"setuid", policy.Direct, func(d Dirs) error { return os.Chmod(d.Session(), os.ModeSetuid|0o755) }, "no special bit", true},
 		{"a user's", policy.Direct, func(d Dirs) error { return os.Chown(d.Session(), 1000, 0) }, "must be root's", true},
@@ -208,7 +212,7 @@ func TestCheckPrograms(t *testing.T) {
 		{"exec, none", policy.Exec, func(d Dirs) error { return os.Remove(d.Session() + "-exec") }, "setgid to gid 4242", true},
 		{"exec, not setgid", policy.Exec, func(d Dirs) error { return os.Chmod(d.Session()+"-exec", 0o755) }, "nobody can log in", true},
 		{"auto, none", policy.Auto, func(d Dirs) error { return os.Remove(d.Session() + "-exec") }, "", false},
-		{"auto, not setgid", policy.Auto, func(d Dirs) error { return os.Chmod(d.Session()+"-exec", 0o755) }, "no login starts a stopped container", false},
+		{"auto, not setgid", policy.Auto, func(d Dirs) error { return os.Chmod(d.Session()+"-exec", 0o755) }, "no login starts a stopped", false},
 		{"auto, another group", policy.Auto, func(d Dirs) error { return os.Chown(d.Session()+"-exec", 0, 7) }, "setgid to gid 4242", false},
 	} {
 		d, p := host(t, c.transport)
@@ -231,7 +235,8 @@ func TestSources(t *testing.T) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	t.Setenv(SourcesVariable, "/lab")
-	if s, err := d.Sources(); err != nil || s != (policy.Sources{Guest: "/lab/guest", Lifeline: "/lab/lifeline", Serve: "/lab/serve", Names: "/lab/names"}) {
+	lab := policy.Sources{Guest: "/lab/guest", Lifeline: "/lab/lifeline", Serve: "/lab/serve", Names: "/lab/names"}
+	if s, err := d.Sources(); err != nil || s != lab {
 		t.Errorf("%+v, %v", s, err)
 	}
 	t.Setenv(SourcesVariable, "lab")

@@ -16,7 +16,7 @@ import (
 // Note is what an administrator should know although nothing failed.
 type Note struct {
 	Text  string
-	Fatal bool // to every login
+	Fatal bool // nobody can log in
 }
 
 // programsDir is where the programs that sshd runs are installed: beside this one
@@ -32,11 +32,10 @@ func programsDir() string {
 // Session is berth-session, as it is installed.
 func (d Dirs) Session() string { return filepath.Join(d.Programs, "berth-session") }
 
-// SourcesVariable names a directory of the host's that holds guest, lifeline,
-// names and serve, as the engine sees them. It is for development: in a lab they
-// are mounted at their places in a mount namespace that is not the engine's, so
-// the paths that berth itself uses would lead the engine to the real host's. berth
-// is root's own command, so root's environment may say so; no login reads it.
+// SourcesVariable names a directory of the host that holds guest, lifeline, names and
+// serve, as the engine sees them. It is for development: a lab has them in a mount
+// namespace of its own, and the engine would find the real host's at berth's own paths.
+// berth is root's own command, so root's environment may say so; no login reads it.
 const SourcesVariable = "BERTH_SOURCES"
 
 // Sources returns what the engine is told to mount for berth itself.

@@ -59,7 +59,7 @@ func Members(users []string, gid uint32) (members []string) {
 	return members
 }
 
-// people is what NSS says.
+// people are the accounts and groups that NSS knows.
 type people struct {
 	users  []account
 	groups map[string]string // gid to name

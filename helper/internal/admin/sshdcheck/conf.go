@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// The text of sshd's configuration is read for two things only: who is to be
-// asked about, and which line is to blame. What is in force, sshd says.
+// The text of sshd's configuration is read for two things only: which accounts to ask
+// about, and which line is to blame. sshd itself says what is in force.
 
 // line is one keyword with its value.
 type line struct {
@@ -135,10 +135,10 @@ func (w *splitter) end() []string {
 	return w.words
 }
 
-// targets is whom the configuration means to confine, and whom it lets be.
+// targets are the users that the configuration means to confine, and those that it does not.
 type targets struct {
 	groups, admins []string // patterns of names
-	users          []string // who is named one by one
+	users          []string // patterns of users to be confined
 }
 
 // targets takes them from the Match blocks that force session, and, where there is
@@ -176,11 +176,11 @@ func (c conf) targets() targets {
 	return t
 }
 
-// criteria is what a Match line calls a login's properties, and sshd -C.
+// criteria are the properties of a connection: as a Match line has them, and sshd -C.
 var criteria = map[string]string{"host": "host", "address": "addr", "localaddress": "laddr", "localport": "lport", "rdomain": "rdomain"}
 
-// connections returns what a login may look like to the Match lines: from this
-// host, and as each of them wants it.
+// connections returns the connections to ask about: one from this host, and one for each
+// Match line that matches connections.
 func (c conf) connections() []map[string]string {
 	first := map[string]string{"host": "localhost", "addr": "127.0.0.1", "laddr": "127.0.0.1", "lport": "22"}
 	all := []map[string]string{first}

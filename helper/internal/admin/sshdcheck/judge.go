@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// problems collects what is wrong, one for each fault, whoever has it.
+// problems collects the accounts that have each fault.
 type problems struct {
 	order    []fault
 	accounts map[fault][]string
@@ -82,8 +82,8 @@ func (h Host) judgeSSHD(r *Report, questions []*question, c conf) {
 	}
 }
 
-// remedy says what to do about a value that is not in force: mostly it is there,
-// and something keeps sshd from reading it or reads first.
+// remedy says what to do about a value that is not in force. Mostly the drop-in has it, and
+// sshd does not read the drop-in, or finds another value first.
 func (h Host) remedy(f fault, c conf) string {
 	if f.needsGroup {
 		return "put them into group " + Group + " as well (gpasswd -a NAME " + Group +
@@ -104,7 +104,8 @@ func (h Host) remedy(f fault, c conf) string {
 		}
 	}
 	if l, found := c.blame(f.key, h.DropIn); found {
-		return fmt.Sprintf("%s:%d says %q, in the Match of line %d. Remove it, or have sshd read %s before it: the first value counts", l.file, l.number,
+		return fmt.Sprintf("%s:%d says %q, in the Match of line %d. Remove it, or have sshd read %s before it: "+
+			"the first value counts", l.file, l.number,
 			keyword(f)+" "+l.value, l.block.number, h.DropIn)
 	}
 	return "in the Match block of " + h.DropIn + ": " + f.line
@@ -139,7 +140,7 @@ func (h Host) judgeStack(r *Report, questions []*question, service string) {
 		if !has {
 			withoutBerth.add(fault{}, q.displayName())
 		}
-		// A program that is no shell obeys neither file of the home.
+		// berth-session as the login shell reads no file of the home.
 		shell := h.isSession(q.shell) && !q.isMember([]string{Group})
 		for _, e := range slices.Concat(h.reach(auth, q.account, false), h.reach(session, q.account, false)) {
 			switch {
@@ -165,6 +166,7 @@ func (h Host) judgeStack(r *Report, questions []*question, service string) {
 	}
 	for _, f := range variables.order {
 		add("confined users set any variable of the shell that runs berth-session on this host, by ~/.pam_environment",
-			f.evidence+", for "+variables.names(f)+": pam_env.so has user_readenv=1", "take user_readenv=1 out of that line; "+h.installer()+" does it")
+			f.evidence+", for "+variables.names(f)+": pam_env.so has user_readenv=1",
+			"take user_readenv=1 out of that line; "+h.installer()+" does it")
 	}
 }

@@ -49,7 +49,7 @@ func newSSHD(config string) (*sshd, error) {
 	return &sshd{path: path, config: config}, nil
 }
 
-func (s *sshd) judge(ctx context.Context, a account, conn map[string]string) (effectiveConfig, error) {
+func (s *sshd) query(ctx context.Context, a account, conn map[string]string) (effectiveConfig, error) {
 	spec := []string{"user=" + a.name}
 	for _, key := range []string{"host", "addr", "laddr", "lport", "rdomain"} {
 		if value, found := conn[key]; found {
@@ -79,24 +79,28 @@ func (s *sshd) judge(ctx context.Context, a account, conn map[string]string) (ef
 	return e, nil
 }
 
-// demand is a value that confinement rests on.
+// demand is a value of sshd's that confinement needs.
 type demand struct {
 	key, want string // as sshd -T prints them
 	line      string // how sshd_config has it
 	effect    string // what confined users get without it
-	// forwarding: DisableForwarding is as good, in every release.
+	// forwarding: DisableForwarding does the same, in every release.
 	forwarding bool
-	// loginShell: also where berth-session is the login shell, and nothing is forced.
+	// loginShell: it also matters where berth-session is the login shell and no command is forced.
 	loginShell bool
 }
 
 var demands = []demand{
-	{key: "allowtcpforwarding", want: "no", line: "AllowTcpForwarding no", effect: "reach the ports of this host, as ssh -L", forwarding: true, loginShell: true},
+	{key: "allowtcpforwarding", want: "no", line: "AllowTcpForwarding no",
+		effect: "reach the ports of this host, as ssh -L", forwarding: true, loginShell: true},
 	{key: "allowstreamlocalforwarding", want: "no", line: "AllowStreamLocalForwarding no",
 		effect: "reach the unix sockets of this host, as ssh -L", forwarding: true, loginShell: true},
-	{key: "gatewayports", want: "no", line: "GatewayPorts no", effect: "open ports of this host to other hosts, as ssh -R", forwarding: true, loginShell: true},
-	{key: "allowagentforwarding", want: "no", line: "AllowAgentForwarding no", effect: "have sshd make sockets in this host's /tmp, as ssh -A", loginShell: true},
-	{key: "x11forwarding", want: "no", line: "X11Forwarding no", effect: "open ports of this host and start xauth(1) on it, as ssh -X", loginShell: true},
+	{key: "gatewayports", want: "no", line: "GatewayPorts no",
+		effect: "open ports of this host to other hosts, as ssh -R", forwarding: true, loginShell: true},
+	{key: "allowagentforwarding", want: "no", line: "AllowAgentForwarding no",
+		effect: "have sshd make sockets in this host's /tmp, as ssh -A", loginShell: true},
+	{key: "x11forwarding", want: "no", line: "X11Forwarding no",
+		effect: "open ports of this host and start xauth(1) on it, as ssh -X", loginShell: true},
 	{key: "permittunnel", want: "no", line: "PermitTunnel no", effect: "open tunnels to this host's network, as ssh -w", loginShell: true},
 	{key: "permituserenvironment", want: "no", line: "PermitUserEnvironment no",
 		effect: "choose by ~/.ssh/environment what the shell that runs berth-session on this host starts with"},
@@ -117,7 +121,7 @@ type fault struct {
 	evidence   string // what sshd says
 	key        string // the keyword to look for in the text
 	line       string // what mends it, within the Match block of the drop-in
-	needsGroup bool   // what mends it is to be a member of its group
+	needsGroup bool   // membership in the drop-in's group mends it
 }
 
 // confinementFaults returns what is wrong with the login of a user who is to be confined.
@@ -152,13 +156,14 @@ func (h Host) confinementFaults(a account, e effectiveConfig) (faults []fault) {
 	return faults
 }
 
-// loginShellFaults returns what sshd serves by itself, past the login shell, to an
-// account that has no forced command: its own sftp server, on the host's files.
+// loginShellFaults returns what sshd itself offers an account without a forced command: its
+// own sftp server, which bypasses the login shell and reads the host's files.
 func (h Host) loginShellFaults(e effectiveConfig) (faults []fault) {
 	const effect = "read and write this host's files, by the sftp server within sshd"
 	force := "ForceCommand " + h.Session
 	if slices.ContainsFunc(e["subsystem"], func(s string) bool { return strings.HasPrefix(s, "sftp internal-sftp") }) {
-		faults = append(faults, fault{effect: effect, evidence: "Subsystem sftp is internal-sftp, and ForceCommand is none", key: "forcecommand", line: force})
+		faults = append(faults, fault{effect: effect,
+			evidence: "Subsystem sftp is internal-sftp, and ForceCommand is none", key: "forcecommand", line: force})
 	}
 	for _, file := range strings.Fields(e.first("authorizedkeysfile")) {
 		if file != "none" && (!strings.HasPrefix(file, "/etc/") || strings.Contains(file, "%h")) {
@@ -170,8 +175,8 @@ func (h Host) loginShellFaults(e effectiveConfig) (faults []fault) {
 	return faults
 }
 
-// mergeFaults makes one of all faults of an account that nothing but its login shell
-// confines: no Match is meant for it.
+// mergeFaults makes one fault of all, if the account is confined by its login shell alone:
+// no Match is meant for it.
 func mergeFaults(faults []fault, a account) []fault {
 	if len(faults) == 0 || a.isMember([]string{Group}) {
 		return faults
@@ -188,7 +193,8 @@ func (h Host) adminFaults(e effectiveConfig) (faults []fault) {
 	if force := e.first("forcecommand"); h.isSession(force) {
 		faults = append(faults, fault{effect: "get the container and not this host", evidence: "ForceCommand is " + force, key: "forcecommand"})
 	} else if slices.Contains(e["setenv"], environment[0]) {
-		faults = append(faults, fault{effect: "have sessions with the variables of confined users", evidence: "SetEnv has " + environment[0], key: "setenv"})
+		faults = append(faults, fault{effect: "have sessions with the variables of confined users",
+			evidence: "SetEnv has " + environment[0], key: "setenv"})
 	}
 	return faults
 }

@@ -29,9 +29,9 @@ const (
 
 // Bounds of what is asked: an account costs some 15 ms for each connection.
 const (
-	maxAccounts     = 500
-	maxConnections  = 8
-	parallelQueries = 4
+	maxAccounts    = 500
+	maxConnections = 8
+	maxParallel    = 4
 )
 
 // Host is where to look.
@@ -86,12 +86,12 @@ func (h Host) isSession(command string) bool {
 // question is an account that sshd is to be asked about.
 type question struct {
 	account
-	confine bool // what is meant; else the account is to have the whole host
+	confine bool // the account is to be confined; else it is to have the whole host
 	group   string
 	answers []effectiveConfig
 }
 
-// gather returns whom the configuration means: members, accounts whose login
+// gather returns the accounts to ask about: members of the group, accounts whose login
 // shell is berth-session, root and administrators.
 func (h Host) gather(p people, t targets) (questions []*question) {
 	for _, u := range p.users {
@@ -108,18 +108,18 @@ func (h Host) gather(p people, t targets) (questions []*question) {
 	return questions
 }
 
-// ask has sshd answer, a few at a time. Accounts that cannot be made up have no
+// ask asks sshd each question, a few at a time. Accounts that cannot be made up get no
 // answer.
 func (s *sshd) ask(ctx context.Context, questions []*question, connections []map[string]string) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(questions))
-	slots := make(chan struct{}, parallelQueries)
+	slots := make(chan struct{}, maxParallel)
 	for i, q := range questions {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			for _, conn := range connections {
-				e, err := s.judge(ctx, q.account, conn)
+				e, err := s.query(ctx, q.account, conn)
 				if err != nil {
 					errs[i] = err
 					return
@@ -182,7 +182,8 @@ func (h Host) Check(ctx context.Context, stackOnly bool) (Report, error) {
 	}
 	questions = append(questions, probeQuestions...)
 	if err := s.ask(ctx, questions, c.connections()); err != nil {
-		r.Problems = append(r.Problems, Problem{Effect: "nobody knows what users get", Evidence: err.Error(), Remedy: "mend what sshd -t complains of"})
+		r.Problems = append(r.Problems, Problem{Effect: "nobody knows what users get", Evidence: err.Error(),
+			Remedy: "mend what sshd -t complains of"})
 		return r, nil
 	}
 	if slices.ContainsFunc(questions, func(q *question) bool { return q.probe && q.answers == nil }) && len(r.Confined) == 0 {
@@ -255,7 +256,7 @@ func (r *Report) addUsers(questions []*question) {
 	}
 }
 
-// summarize names some of many.
+// summarize lists the first names, and counts the others.
 func summarize(names []string) string {
 	const shown = 3
 	if len(names) <= shown {

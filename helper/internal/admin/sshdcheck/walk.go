@@ -16,8 +16,8 @@ const (
 	failure
 )
 
-// outcomes returns what a line may do to a login of the account. Of most modules
-// nobody knows.
+// outcomes returns how a module may end for a login of the account. Of most modules that is
+// unknown.
 func (h Host) outcomes(e entry, a account) outcome {
 	switch e.module {
 	case "pam_permit.so":
@@ -177,8 +177,8 @@ func nextLine(entries []entry, i int, action string) int {
 	return i
 }
 
-// reach returns the lines that a login of the account may come to, whatever
-// modules do that nobody knows; allSucceed, those of one in which they all succeed.
+// reach returns the lines that a login of the account may come to, however unknown modules
+// end. With allSucceed they all succeed, as far as they can.
 func (h Host) reach(entries []entry, a account, allSucceed bool) []entry {
 	seen := make([]bool, len(entries))
 	next := []int{0}
