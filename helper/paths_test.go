@@ -12,9 +12,9 @@ import (
 	"berth/helper/internal/policy"
 )
 
-// defined returns the strings that a C header defines, put together: one may begin with
+// definedStrings returns the strings that a C header defines, put together: one may begin with
 // another's name.
-func defined(t *testing.T, header string) map[string]string {
+func definedStrings(t *testing.T, header string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(header)
 	if err != nil {
@@ -28,17 +28,17 @@ func defined(t *testing.T, header string) map[string]string {
 }
 
 // The C of the container and of the PAM module have the paths that Go has.
-func TestPathsAreOneAndTheSame(t *testing.T) {
+func TestPathsInC(t *testing.T) {
 	for header, want := range map[string]map[string]string{
 		"cmd/berth-init/init.h": {
-			"GUEST": paths.Guest + "/berth-guest", "SELF": paths.Guest + "/berth-init", "PRIVATE": paths.Private, "SERVE": paths.Serve,
+			"GUEST": paths.GuestProgram, "SELF": paths.InitProgram, "PRIVATE": paths.Private, "SERVE": paths.Serve,
 			"SOCKET": paths.Serve + "/" + paths.Socket, "CONTROL": paths.Serve + "/" + paths.Control,
 			"UNSETTLED": paths.Serve + "/" + paths.Unsettled, "REGISTER": paths.Register,
 		},
 		"cmd/berth-session-exec/prelude.c": {"ENGINE": policy.EngineLink, "LIFELINES": policy.LifelineDir + "/"},
 		"../pam/berth.h":                   {"NAMES": policy.NamesDir, "UNSETTLED": policy.ServeDir + "/" + paths.Unsettled},
 	} {
-		have := defined(t, header)
+		have := definedStrings(t, header)
 		for name, path := range want {
 			if have[name] != path {
 				t.Errorf("%s: %s is %q, and %q in Go", header, name, have[name], path)

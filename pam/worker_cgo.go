@@ -8,6 +8,7 @@ package main
 /*
 #cgo CFLAGS: -std=gnu11 -Wall -Wextra -Werror -fvisibility=hidden
 #cgo LDFLAGS: -lpam -ldl
+#include "berth.h"
 */
 import "C"
 
@@ -24,7 +25,7 @@ import (
 )
 
 // The result descriptor and the answer's marks are described in berth.h.
-const resultFD = 3
+const resultFD = C.RESULT_FD
 
 // PAM return codes that the worker uses (security/_pam_types.h).
 const (
@@ -121,13 +122,10 @@ func runScript(request func(arguments) (script.Call, error), args arguments, say
 	return pamSuccess, nil
 }
 
-// namesDir is berth.h's NAMES.
-const namesDir = "/var/lib/berth/names"
-
 func recordNames(args arguments) (int, error) {
 	record, err := namesRecord(args)
 	if err == nil {
-		err = names.Write(namesDir, record)
+		err = names.Write(C.NAMES, record)
 	}
 	if err != nil {
 		return pamSessionErr, fmt.Errorf("the container will not know the user's names: %w", err)

@@ -58,7 +58,7 @@ size_t frame_make(char *frame, size_t size, char kind, size_t n, const char *con
 
 /* Closes a connection unless its other end is root: of the host if from_host is set,
  * else of the container. A process of the host has no pid in this pid namespace. */
-void accepted_root_only(int *fd, int from_host, pid_t *pid)
+void close_unless_root(int *fd, int from_host, pid_t *pid)
 {
 	struct ucred peer;
 	socklen_t size = sizeof peer;

@@ -17,6 +17,7 @@ import (
 	"berth/helper/internal/admin/control"
 	"berth/helper/internal/admin/engine"
 	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/policy"
 )
 
@@ -201,7 +202,7 @@ func checkServer(socket string) error {
 		return err
 	}
 	_, err = line.Ask(lifeline.Hello, nil, lifeline.Ready)
-	if refused := (*lifeline.Refused)(nil); errors.As(err, &refused) {
+	if refused := (*loginerror.Refusal)(nil); errors.As(err, &refused) {
 		return nil
 	}
 	return err

@@ -16,6 +16,7 @@ import (
 	"berth/helper/internal/admin/engine"
 	"berth/helper/internal/admin/hostfiles"
 	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/policy"
 )
 
@@ -62,8 +63,8 @@ func container(t *testing.T, s *script, transport string) (c Container, out *byt
 	p := policy.Default()
 	p.Transport = transport
 	out = &bytes.Buffer{}
-	refusal := lifeline.Refusal{Status: 255, User: "no", Cause: "root"}
-	socket := serve(t, lifeline.Frame(lifeline.Failure, refusal.Pack()))
+	refusal := loginerror.New("no", errors.New("root"))
+	socket := serve(t, lifeline.Frame(lifeline.Failure, lifeline.PackRefusal(refusal)))
 	return Container{Policy: p, Engine: s, Keeper: s, Socket: socket, Out: out, Err: out}, out
 }
 
@@ -197,12 +198,12 @@ func TestCheckService(t *testing.T) {
 
 // A server that says no to root serves; one that says nothing does not.
 func TestCheckServer(t *testing.T) {
-	refusal := lifeline.Refusal{Status: 255, User: "no", Cause: "root"}
+	refusal := loginerror.New("no", errors.New("root"))
 	for name, c := range map[string]struct {
 		socket string
 		serves bool
 	}{
-		"it says no":     {serve(t, lifeline.Frame(lifeline.Failure, refusal.Pack())), true},
+		"it says no":     {serve(t, lifeline.Frame(lifeline.Failure, lifeline.PackRefusal(refusal))), true},
 		"ready":          {serve(t, lifeline.Frame(lifeline.Ready, nil)), true},
 		"without a word": {serve(t, nil), false},
 		"nobody listens": {filepath.Join(t.TempDir(), "none"), false},

@@ -95,7 +95,7 @@ func (e *Engine) Create(ctx context.Context, p policy.Policy) error {
 // Probe asks berth-guest in a running container whether a session could start there. Its
 // error is why not.
 func (e *Engine) Probe(ctx context.Context, name string) error {
-	id, err := e.exec(ctx, name, []string{paths.Guest + "/berth-guest", "probe"})
+	id, err := e.exec(ctx, name, []string{paths.GuestProgram, "probe"})
 	if err != nil {
 		return err
 	}

@@ -237,7 +237,7 @@ var settings = []setting{
 }
 
 const (
-	entrypoint    = paths.Guest + "/berth-init"
+	entrypoint    = paths.InitProgram
 	usernsMode    = "host"          // the engine's word for no user namespace of the container's own
 	seccompOption = "seccomp="      // of --security-opt
 	shmAll        = "kernel.shmall" // System V shared memory of the whole container, in pages
