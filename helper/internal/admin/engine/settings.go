@@ -242,8 +242,8 @@ const (
 	seccompOption = "seccomp="      // of --security-opt
 	shmAll        = "kernel.shmall" // System V shared memory of the whole container, in pages
 	openFiles     = "nofile"        // of --ulimit
-	// At SIGTERM the first process hangs the sessions up, and ends after 4 s at the latest,
-	// so the time, in seconds, should not be needed.
+	// At SIGTERM the first process hangs the sessions up, and ends after 4 s at the latest;
+	// the time is in seconds.
 	stopSignal  = "SIGTERM"
 	stopTimeout = 5
 )
