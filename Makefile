@@ -4,8 +4,10 @@ PREFIX ?= /usr
 DESTDIR ?=
 PAM_MODULE_DIR ?= $(patsubst %/pam_unix.so,%,$(firstword $(wildcard /usr/lib/*/security/pam_unix.so /lib/*/security/pam_unix.so /usr/lib64/security/pam_unix.so /lib/security/pam_unix.so)))
 GO ?= go
-# What `berth --version` says. A build without git names them: make VERSION=... COMMIT=...
-VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null)
+# The version that the next tag gets; NEWS.md has the same.
+RELEASE = v0.1.0
+# What `berth --version` says: git's tag where there is one. A build without git names both: make VERSION=... COMMIT=...
+VERSION ?= $(or $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null),$(RELEASE))
 COMMIT ?= $(shell git describe --always --exclude '*' --abbrev=40 --dirty 2>/dev/null)
 # No path of the builder's, and nothing that git alone knows, is in a program.
 GOBUILD = $(GO) build -trimpath -buildvcs=false

@@ -88,7 +88,7 @@ func homeRequest(args arguments, complain func(string)) (r home.Request, err err
 		if filepath.IsAbs(skel) {
 			r.Skel, r.SkelGiven = filepath.Clean(skel), true
 		} else {
-			complain("skel=" + skel + " is no absolute path, and counts as not given")
+			complain("skel=" + skel + " is not an absolute path and is ignored")
 		}
 	}
 	r.Umask, r.UmaskGiven = octal(args, "umask", complain)
@@ -96,21 +96,21 @@ func homeRequest(args arguments, complain func(string)) (r home.Request, err err
 	if keys := args["authorized_keys"]; keys == "" || filepath.IsAbs(keys) || strings.HasPrefix(keys, "%h/") {
 		r.Keys = keys
 	} else {
-		complain("authorized_keys=" + keys + " is no absolute path, and counts as not given")
+		complain("authorized_keys=" + keys + " is not an absolute path and is ignored")
 	}
 	switch existing, given := args["existing"]; home.Existing(existing) {
 	case home.Ignore, home.Warn, home.Repair, home.Deny:
 		r.Existing = home.Existing(existing)
 	default:
 		if given {
-			complain("existing=" + existing + " is none of ignore, warn, repair and deny, and counts as not given")
+			complain("existing=" + existing + " is none of ignore, warn, repair and deny and is ignored")
 		}
 	}
 	switch ssh, given := args["ssh_dir"]; {
 	case ssh == "no":
 		r.NoSSH = true
 	case given && ssh != "yes":
-		complain("ssh_dir=" + ssh + " is neither yes nor no, and counts as not given")
+		complain("ssh_dir=" + ssh + " is neither yes nor no and is ignored")
 	}
 	return r, nil
 }
@@ -123,7 +123,7 @@ func octal(args arguments, key string, complain func(string)) (bits uint32, give
 	}
 	n, err := strconv.ParseUint(text, 8, 32)
 	if err != nil || n > 0o777 {
-		complain(key + "=" + text + " is no octal mode up to 0777, and counts as not given")
+		complain(key + "=" + text + " is not an octal mode up to 0777 and is ignored")
 		return 0, false
 	}
 	return uint32(n), true

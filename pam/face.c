@@ -35,7 +35,7 @@ static void number(pam_handle_t *pamh, const char *option, const char *text, uns
 	errno = 0;
 	unsigned long n = strtoul(text, &end, 10);
 	if (errno || *end || *text < '0' || *text > '9' || n < low || n > high)
-		pam_syslog(pamh, LOG_ERR, "%s is no number from %lu to %lu, and counts as not given", option, low, high);
+		pam_syslog(pamh, LOG_ERR, "%s is not a number from %lu to %lu and is ignored", option, low, high);
 	else
 		*to = n;
 }
@@ -47,7 +47,7 @@ static void choice(pam_handle_t *pamh, const char *option, const char *text, con
 	else if (!strcmp(text, no))
 		*to = 0;
 	else
-		pam_syslog(pamh, LOG_ERR, "%s is neither %s nor %s, and counts as not given", option, no, yes);
+		pam_syslog(pamh, LOG_ERR, "%s is neither %s nor %s and is ignored", option, no, yes);
 }
 
 static void parse(pam_handle_t *pamh, int flags, int argc, const char **argv, struct berth_options *o)
@@ -151,7 +151,7 @@ static int served(pam_handle_t *pamh, const struct berth_options *o, const struc
 
 	*pw = NULL;
 	if (pam_get_user(pamh, &name, NULL) != PAM_SUCCESS || !name || !*name) {
-		pam_syslog(pamh, LOG_ERR, "no user is named");
+		pam_syslog(pamh, LOG_ERR, "the calling program names no user");
 		return PAM_USER_UNKNOWN;
 	}
 	const struct passwd *found = pam_modutil_getpwnam(pamh, name);
@@ -206,7 +206,7 @@ HOOK int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char
 	if (result != PAM_SUCCESS || !pw)
 		return result;
 	if (pw->pw_dir[0] != '/') {
-		pam_syslog(pamh, LOG_ERR, "the home of %s is no absolute path: %s", pw->pw_name, pw->pw_dir);
+		pam_syslog(pamh, LOG_ERR, "the home of %s is not an absolute path: %s", pw->pw_name, pw->pw_dir);
 		if (!o.silent)
 			pam_error(pamh, "Your home directory is not an absolute path; please tell the administrator.");
 		return PAM_PERM_DENIED;

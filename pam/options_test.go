@@ -69,7 +69,7 @@ func TestModeOption(t *testing.T) {
 	if st.Mode().Perm() != 0o711 || inner.Mode().Perm() != 0o700 {
 		t.Errorf("home %v, inside %v", st.Mode(), inner.Mode())
 	}
-	// What is no mode is told and counts as not given.
+	// What is no mode is told and ignored.
 	s = newSite(t, "mode=rwx umask=9")
 	want(t, s.session("", user), "open 0")
 	s.whole(0o750)

@@ -30,12 +30,12 @@ type scenario struct {
 }
 
 const (
-	wholeOrNothing = "A home appears when it is whole, or not at all: pam_mkhomedir leaves an empty one, and the next login calls it good."
-	notAbsolute    = "A relative path leads to wherever the caller happens to be: a session with such a home is refused, or goes on in / where the line is optional."
-	notServed      = "Accounts of the system, with a uid below 1000, have no home that a login should make."
-	keptMode       = "The skeleton's modes are kept, less the umask: pam_mkhomedir gives all its directories 0777 and adds 0222 to its files, less the umask."
-	plainWords     = "The same answer; the user is told whom to ask, and not that a directory is created that is not."
-	octalAlways    = "A umask is octal everywhere: pam_mkhomedir's helper takes one without a leading zero for decimal, and 77 is 0115."
+	wholeOrNothing = "pam_berth makes a whole home or none. pam_mkhomedir leaves an empty one, and the next login accepts it."
+	notAbsolute    = "A relative path depends on the caller's directory, so pam_berth makes no home there. The session is refused, or starts in / where the line is optional."
+	notServed      = "pam_berth makes no homes for root and system accounts, which have uids below 1000."
+	keptMode       = "pam_berth keeps the skeleton's modes, less the umask. pam_mkhomedir gives all directories 0777 and adds 0222 to files, less the umask."
+	plainWords     = "The result is the same. pam_berth tells the user to ask the administrator, and does not say that it creates a directory."
+	octalAlways    = "A umask is octal. pam_mkhomedir's helper reads one without a leading zero as decimal, so 77 becomes 0115."
 )
 
 // The first seven are those of Linux-PAM's own test,
@@ -72,14 +72,14 @@ var scenarios = []scenario{
 	{name: "home is root's", before: "install -d -m 755 /home/nina"},
 	{name: "missing parents", home: "/home/a/b/nina"},
 	{name: "parents under umask=077", home: "/home/a/b/nina", options: "umask=077"},
-	{name: "parent that others may write", home: "/home/a/nina", before: "mkdir -m 1777 /home/a", why: "Where somebody else may write, she could exchange the home while it is made: none is made there."},
+	{name: "parent that others may write", home: "/home/a/nina", before: "mkdir -m 1777 /home/a", why: "Another user who can write beside the home could exchange it while it is being made, so pam_berth makes none there."},
 	{name: "parent is a file", home: "/home/a/nina", before: "echo x >/home/a", why: plainWords},
-	{name: "home with a trailing slash", home: "/home/nina/", why: "The user is told the path as it is used."},
+	{name: "home with a trailing slash", home: "/home/nina/", why: "pam_berth tells the user the path that it uses."},
 	{name: "relative home", user: "rel", before: "cd /home", why: notAbsolute},
 	{name: "home is /", home: "/"},
 	{name: "root without a home", user: "root", why: notServed},
 	{name: "account of the system", user: "sys", why: notServed},
-	{name: "caller is the user", before: "chown 4711 /home; set -- setpriv --reuid 4711 --regid 4711 --clear-groups \"$@\"", why: "Without root's rights nothing is done and nobody is refused (systemd's sd-pam is such a caller)."},
+	{name: "caller is the user", before: "chown 4711 /home; set -- setpriv --reuid 4711 --regid 4711 --clear-groups \"$@\"", why: "Without root's rights pam_berth does nothing and refuses nobody. systemd's sd-pam is such a caller."},
 	{name: "caller's umask is 0777", before: "umask 0777"},
 }
 
@@ -202,12 +202,12 @@ func TestSideBySide(t *testing.T) {
 const docHead = `<!-- SPDX-License-Identifier: Apache-2.0 -->
 # pam_berth beside pam_mkhomedir
 
-Written by ` + "`go test ./pam -run TestSideBySide -update`" + `, and checked by it: both modules, in the same situation, with
+Written by ` + "`go test ./pam -run TestSideBySide -update`" + `, and checked by it: both modules in the same situations, with
 Linux-PAM %s. The service has one line, ` + "`session required`" + ` and the module. For each: what open and close return
 (0 success, 6 permission denied, 10 user unknown, 14 session error), what the user is told, and everything in /home
-afterwards, with mode and owner. The user is nina; the skeleton is a file, a program and a link to it; login.defs says
-UMASK 022 where nothing else is said. Where both do the same there is one listing: pam_berth's, which has .ssh and
-.ssh/authorized_keys in addition.
+afterwards, with mode and owner. The user is nina. The skeleton is a file, a program and a link to it. login.defs has
+UMASK 022 unless the scenario says otherwise. Where both modules do the same there is one listing, pam_berth's, which also has
+.ssh and .ssh/authorized_keys.
 `
 
 func (c scenario) describe(doc *strings.Builder, theirs, ours outcome, same bool) {

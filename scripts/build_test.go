@@ -11,11 +11,23 @@ import (
 	"testing"
 )
 
-// berth knows what it is: a release's name, the commit and the Go that built it.
+// berth says its version, the commit and the Go that built it; and the newest version in
+// NEWS.md is the one that the Makefile builds.
 func TestVersion(t *testing.T) {
 	out, err := exec.Command("../build/berth", "--version").Output()
-	if form := `^berth (v\d\S*|\(no release\)), commit [0-9a-f]{40}(-dirty)?, go1\.\S+\n$`; err != nil || !regexp.MustCompile(form).Match(out) {
+	if form := `^berth v\d+\.\d+\.\d+\S*, commit [0-9a-f]{40}(-dirty)?, go1\.\S+\n$`; err != nil || !regexp.MustCompile(form).Match(out) {
 		t.Errorf("%v, %q", err, out)
+	}
+	release := func(file, pattern string) string {
+		text, err := os.ReadFile(file)
+		found := regexp.MustCompile(pattern).FindSubmatch(text)
+		if err != nil || found == nil {
+			t.Fatalf("%s has no version: %v", file, err)
+		}
+		return string(found[1])
+	}
+	if built, told := release("../Makefile", `(?m)^RELEASE = (\S+)$`), release("../NEWS.md", `(?m)^## (v[^\s,]+)`); built != told {
+		t.Errorf("the Makefile builds %s, NEWS.md ends with %s", built, told)
 	}
 }
 

@@ -250,7 +250,7 @@ func TestUninstallRefuses(t *testing.T) {
 	l.Exec(t, "sh", "-c", "printf 'Match User bob\n    ForceCommand "+berthSession+"\n' >/etc/ssh/sshd_config.d/60-site.conf")
 	refused("by a Match of the site's", confines+"bob\n")
 	l.Exec(t, "sh", "-c", "echo Nonsense >/etc/ssh/sshd_config.d/60-site.conf")
-	refused("sshd does not answer", "sshd does not say whom it confines")
+	refused("sshd does not answer", "sshd does not say which users it confines")
 	l.Exec(t, "rm", "/etc/ssh/sshd_config.d/60-site.conf")
 	refused("the container runs", "the container is there", "berth down")
 	l.Exec(t, "sh", "-c", "docker stop -t 0 "+l.Container(t))

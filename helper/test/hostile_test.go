@@ -131,7 +131,7 @@ func TestProcessesExhausted(t *testing.T) {
 			if r.Status == 0 && !strings.Contains(r.Out, " runs\n") {
 				t.Errorf("berth up: %+v", r)
 			}
-			if r.Status != 0 && !strings.Contains(r.Err, "goes on with the rules and programs that it has") && !strings.Contains(r.Err, "serves no sessions") &&
+			if r.Status != 0 && !strings.Contains(r.Err, "keeps its old rules and programs") && !strings.Contains(r.Err, "serves no sessions") &&
 				!strings.Contains(r.Err, "berth-guest ends with status") {
 				t.Errorf("berth up: %+v", r)
 			}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +30,7 @@ const (
 type column struct {
 	ctx     context.Context
 	name    string
-	started string   // what its parent's arguments look like: a regular expression
+	started string   // what its parent's arguments, and the number of that one's parent, look like: a regular expression
 	args    []string // of ssh, before the command
 }
 
@@ -43,11 +42,12 @@ func (c column) command(options ...string) *exec.Cmd {
 // proven fails when a command of the column is not started by what should
 // start it: `auto` would use the other transport as well, and say nothing.
 func (c column) proven() error {
-	out, err := c.command(`cat /proc/$PPID/cmdline 2>/dev/null; true`).Output() // the engine's have none
+	// What an exec starts has no parent in the container.
+	out, err := c.command(`{ tr '\0' ' ' </proc/$PPID/cmdline; grep PPid: /proc/$PPID/status; } 2>/dev/null; true`).Output()
 	if err != nil {
 		return fmt.Errorf("%s does not work: %w: %s", c.name, err, words(err))
 	}
-	if !regexp.MustCompile(c.started).Match(bytes.ReplaceAll(out, []byte{0}, []byte{' '})) {
+	if !regexp.MustCompile(c.started).Match(out) {
 		return fmt.Errorf("%s is something else: its commands are started by %q", c.name, out)
 	}
 	return nil

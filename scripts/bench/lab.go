@@ -100,8 +100,8 @@ kill -HUP "$(cat "$lab/sshd.pid")"
 	bencher := []string{"-o", "User=bencher"}
 	columns := []column{
 		with("plain", `^sshd: bencher`, bencher...),
-		with("direct", `/berth-guest session - `, "-o", "User=alice"),
-		with("docker", `/berth-guest session [0-9]`, "-o", fmt.Sprintf("Port=%d", ports[0])),
+		with("direct", `/(berth-guest session -|berth-init watch) .*PPid:\t[1-9]`, "-o", "User=alice"),
+		with("docker", `/(berth-guest session [0-9]|berth-init watch ).*PPid:\t0\n`, "-o", fmt.Sprintf("Port=%d", ports[0])),
 		with("CLI", `^$`, append(bencher, "-o", fmt.Sprintf("Port=%d", ports[1]))...),
 	}
 	for _, c := range columns {

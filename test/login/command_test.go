@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-func TestCommands(t *testing.T) {
+func commands(t *testing.T) {
 	for _, c := range []struct {
 		name, command string
 		out, errout   string
@@ -104,7 +104,7 @@ func TestBulkThereAndBack(t *testing.T) {
 	}
 }
 
-func TestFileTransfer(t *testing.T) {
+func fileTransfer(t *testing.T) {
 	dir := t.TempDir()
 	data := noise(3 << 20)
 	there, back := filepath.Join(dir, "there"), filepath.Join(dir, "back")
@@ -138,7 +138,7 @@ func TestFileTransfer(t *testing.T) {
 	}
 }
 
-func TestGit(t *testing.T) {
+func gitRepositories(t *testing.T) {
 	dir := t.TempDir()
 	lab.run(t, "alice", "rm -rf repo.git; git init -q --bare -b main repo.git")
 	for _, line := range []string{

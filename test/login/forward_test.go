@@ -68,7 +68,7 @@ func reached(t *testing.T, ssh *exec.Cmd, network, address string) string {
 
 // Nothing of the host is in reach by way of ssh itself. Each way works for admin,
 // who is no user of the gateway, on the same host and by the same client.
-func TestNoForwarding(t *testing.T) {
+func noForwarding(t *testing.T) {
 	tcp := greeter(t, "tcp", "127.0.0.1:0").Addr().String()
 	service := lab.Path("greeter")
 	greeter(t, "unix", service)

@@ -72,7 +72,7 @@ void control_answer(int fd, const char *text)
 	char line[256];
 	int n = snprintf(line, sizeof line, "%s\n", text);
 	if (send(fd, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		logf_uid(0, "an answer is not taken: %s", strerror(errno));
+		logf_uid(0, "nobody took an answer: %s", strerror(errno));
 	close(fd);
 	if (fd == renewal_fd)
 		renewal_fd = -1;
@@ -110,7 +110,7 @@ static void answer_list(int fd, size_t from)
 	else
 		n += (size_t)snprintf(text + n, sizeof text - n, "end\n");
 	if (send(fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)n)
-		logf_uid(0, "a list is not taken: %s", strerror(errno));
+		logf_uid(0, "nobody took a list: %s", strerror(errno));
 	close(fd);
 }
 

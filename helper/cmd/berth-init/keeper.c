@@ -144,14 +144,14 @@ static void activate(struct server *s)
 	if (s->start_fd < 0)
 		return;
 	if (write(s->start_fd, "", 1) != 1)
-		logf_uid(UID_NONE, "the server %d is not told to serve: %s", (int)s->pid, strerror(errno));
+		logf_uid(UID_NONE, "could not tell the server %d to serve: %s", (int)s->pid, strerror(errno));
 	close(s->start_fd);
 	s->start_fd = -1;
 }
 
 static void log_not_started(const char *what)
 {
-	logf_uid(0, "%s does not start: %s; tried again", what, strerror(errno));
+	logf_uid(0, "%s does not start: %s; will try again", what, strerror(errno));
 	keeper.restart_at = now_ms() + RESTART_MS;
 }
 
@@ -222,7 +222,7 @@ static void reap_children(void)
 			server_exit(pid, status);
 		} else if (pid == keeper.spawner) {
 			keeper.spawner = 0;
-			logf_uid(0, "what starts supervisors ended; the sessions go on");
+			logf_uid(0, "the spawner ended; the sessions go on");
 			if (now_ms() - keeper.spawner_started < RESTART_MS) {
 				keeper.restart_at = now_ms() + RESTART_MS; /* not in a circle */
 				continue;

@@ -133,7 +133,7 @@ void session_accept(void)
 	s.connection = accept4(keeper.register_listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	/* It goes on waiting, and epoll would go on to say so. */
 	if (s.connection < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-		logf_uid(0, "no supervisor can register for now: %s", strerror(errno));
+		logf_uid(0, "supervisors cannot register for now: %s", strerror(errno));
 		unwatch(keeper.register_listener);
 		accept_retry_at = now_ms() + ACCEPT_RETRY_MS;
 		return;
@@ -173,7 +173,7 @@ static void register_supervisor(struct session *s, const char *text, int lifelin
 		return;
 	}
 	if (sscanf(text, "%lu %lu %lu %d %d", &uid, &gid, &limit, &s->linger, &s->direct) != 5 || uid == 0) {
-		logf_uid(0, "the supervisor %d says %s", (int)s->pid, text);
+		logf_uid(0, "the supervisor %d sent something unknown: %s", (int)s->pid, text);
 		free_session(s);
 		return;
 	}
@@ -289,7 +289,7 @@ static void hang_up(struct session *s, const char *frame, size_t n)
 {
 	if (s->lifeline >= 0) {
 		if (send(s->lifeline, frame, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-			logf_uid(0, "the session %d could not be told of its end: %s", (int)s->pid, strerror(errno));
+			logf_uid(0, "the session %d could not be told that it ended: %s", (int)s->pid, strerror(errno));
 		shutdown(s->lifeline, SHUT_RDWR);
 	}
 	close_fd(&s->lifeline);
@@ -377,7 +377,7 @@ void session_orphan_exit(pid_t pid, uid_t uid)
 	}
 	if (!dying || !escaped || session_count(uid) == 0)
 		return;
-	logf_uid(uid, "processes of uid %lu start others and end, too quickly to be found: all sessions of that user are ended",
+	logf_uid(uid, "processes of uid %lu fork and exit too quickly to be found: all sessions of that user are ended",
 		 (unsigned long)uid);
 	sessions_tell_killed(uid, "all your sessions were ended: one of them left processes that start others and end too quickly to be found");
 	user_kill(uid);

@@ -255,7 +255,7 @@ void sweep_user(uid_t uid, gid_t gid)
 			start_sweep(&sweeps[i]);
 			return;
 		}
-	logf_uid(uid, "uid %lu: what the last session has left stays", (unsigned long)uid);
+	logf_uid(uid, "uid %lu: could not remove all that the last session left", (unsigned long)uid);
 }
 
 int sweep_is_running(uid_t uid)

@@ -27,7 +27,7 @@ func main() {
 		EngineGroup: func(policy.Policy) uint32 { return pre.group },
 		Transport: func(p policy.Policy) (session.Transport, error) {
 			if p.Transport == policy.Direct {
-				return nil, errors.New("the policy's transport is direct: this program is of no use")
+				return nil, errors.New("transport is direct in berth.toml, so this program refuses every login")
 			}
 			if err := errors.Join(pre.err, linked(p.Engine.Socket)); err != nil {
 				return nil, err

@@ -31,7 +31,7 @@ func configCommand(config *string) *cobra.Command {
 				}
 			}
 			if !found {
-				return fmt.Errorf("%s is no key of berth.toml; `berth config` lists them", args[0])
+				return fmt.Errorf("berth.toml has no key %s; `berth config` lists the keys", args[0])
 			}
 		}
 		switch {

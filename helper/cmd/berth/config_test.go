@@ -68,7 +68,7 @@ func TestConfigNamesEveryWrongKey(t *testing.T) {
 			t.Errorf("no %q in %v", want, err)
 		}
 	}
-	if _, err := berth(t, "", "config", "container.serve"); err == nil || !strings.Contains(err.Error(), "is no key") {
+	if _, err := berth(t, "", "config", "container.serve"); err == nil || !strings.Contains(err.Error(), "has no key") {
 		t.Errorf("%v", err)
 	}
 }

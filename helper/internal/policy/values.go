@@ -126,7 +126,7 @@ func checkMounts(v any) ([]Mount, error) {
 			case "read_only":
 				m.ReadOnly, ok = value.(bool)
 			default:
-				return nil, fmt.Errorf("number %d: %s is no key of a mount", i+1, key)
+				return nil, fmt.Errorf("number %d: a mount has no key %s", i+1, key)
 			}
 			if !ok {
 				return nil, fmt.Errorf("number %d: %s has the wrong type", i+1, key)

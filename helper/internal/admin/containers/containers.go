@@ -49,7 +49,7 @@ type Container struct {
 }
 
 // ErrDifferent says that the container runs, but not as it is configured.
-var ErrDifferent = errors.New("the container is not as berth.toml has it")
+var ErrDifferent = errors.New("the container differs from berth.toml")
 
 func (c Container) name() string { return c.Policy.Container.Name }
 
@@ -127,7 +127,7 @@ func (c Container) renew(ctx context.Context, existed bool) error {
 	}
 	if existed {
 		if err := c.Keeper.Renew(); err != nil {
-			return fmt.Errorf("%s goes on with the rules and programs that it has: %w", c.name(), err)
+			return fmt.Errorf("%s keeps its old rules and programs: %w", c.name(), err)
 		}
 		if err := c.awaitService(ctx); err != nil {
 			return err
@@ -155,7 +155,7 @@ func (c Container) awaitService(ctx context.Context) error {
 		}
 		health, herr := c.Engine.Health(ctx, c.name())
 		if herr == nil && health.Restarts > 1 {
-			return fmt.Errorf("%s ends as soon as it is started, %d times by now: %s", c.name(), health.Restarts, health.LastLog)
+			return fmt.Errorf("%s ends right after each start, %d times so far: %s", c.name(), health.Restarts, health.LastLog)
 		}
 		select {
 		case <-tick.C:

@@ -20,8 +20,7 @@ import (
 var ErrUnknown = loginerror.New("your account is not known on this host", errors.New("no such account"))
 
 // errNoProcess is a host that has no process left for the user, to look the account up.
-var errNoProcess = loginerror.New(
-	"this host has no further process for your session: see nproc in limits.conf(5); please tell the administrator", ErrUnknown)
+var errNoProcess = loginerror.New("your limit of processes on this host is reached: see nproc in limits.conf(5); please tell the administrator", ErrUnknown)
 
 // Unknown returns why uid's account was not found.
 func Unknown(uid uint32, cause error) error {

@@ -105,7 +105,7 @@ func (r Rules) Limits() access.Limits {
 
 // ErrIncomplete is a list of rules that lacks one, or has one that is unknown,
 // malformed or given twice.
-var ErrIncomplete = errors.New("the rules are not whole")
+var ErrIncomplete = errors.New("the rules are incomplete")
 
 // Words encodes r.
 func (r Rules) Words() []string {
