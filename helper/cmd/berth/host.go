@@ -14,6 +14,7 @@ import (
 
 	"berth/helper/internal/link/paths"
 	"berth/helper/internal/link/rules"
+	"berth/helper/internal/link/sessionlog"
 	"berth/helper/internal/policy"
 
 	"golang.org/x/sys/unix"
@@ -78,6 +79,9 @@ func prepare(p policy.Policy, configDir string) (notes []note, err error) {
 		}
 	}
 	if err := served(p, socket.Gid); err != nil {
+		return nil, err
+	}
+	if err := sessionlog.Prepare(); err != nil {
 		return nil, err
 	}
 	for _, value := range p.Renamed {

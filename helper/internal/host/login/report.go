@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 	"syscall"
@@ -17,6 +16,7 @@ import (
 	"berth/helper/internal/host/session"
 	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/loginerror"
+	"berth/helper/internal/link/sessionlog"
 	"berth/helper/internal/policy"
 )
 
@@ -29,20 +29,38 @@ type denied struct{ error }
 
 func (d *denied) Unwrap() error { return d.error }
 
-// report tells the user in one line and the log in full, both under one id,
-// and returns the exit status.
-func report(user io.Writer, log *slog.Logger, id string, ending lifeline.Ending, err error) int {
-	if err == nil {
+// report writes the session's end, tells the user in one line what kept it from
+// happening, under the same id, and returns the exit status.
+func report(user io.Writer, record *sessionlog.Record, ending lifeline.Ending, traffic session.Traffic, err error) int {
+	end := sessionlog.End{Reason: sessionlog.Exit, Status: ending.Status, Signal: ending.Signal, TTY: traffic.TTY, In: traffic.In, Out: traffic.Out}
+	switch {
+	case errors.Is(err, session.ErrHungUp):
+		end.Reason = sessionlog.Hangup
+		record.Ended(end)
+		return exitFailure
+	case err == nil:
+		if ending.Signal != 0 {
+			end.Reason = sessionlog.Signal
+		}
+		record.Ended(end)
 		return ending.Status
 	}
-	if errors.Is(err, session.ErrHungUp) {
-		log.Info("client gone")
-		return exitFailure
-	}
-	log.Error("session failed", "uid", os.Getuid(), "error", err.Error())
 	status, text := explain(err)
-	fmt.Fprintf(user, "berth: %s (id %s)\n", oneLine(text), id)
+	if isRefusal(err) {
+		record.Refused(status, err.Error())
+	} else {
+		record.Failed(status, err.Error())
+	}
+	fmt.Fprintf(user, "berth: %s (id %s)\n", oneLine(text), record.ID)
 	return status
+}
+
+// isRefusal reports whether err says that berth does not want this session. All
+// else is a session that berth wanted and could not have.
+func isRefusal(err error) bool {
+	var no *denied
+	var refused *lifeline.Refused
+	return errors.As(err, &no) || errors.As(err, &refused) && refused.Status == exitFailure
 }
 
 // explain returns the exit status and the user's words for err. What it does
