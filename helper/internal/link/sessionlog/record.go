@@ -229,9 +229,9 @@ func (r *Record) Ended(e End) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.request()
-	kind := ended
 	if r.state != started {
-		kind = failed // the client did not wait for the start
+		r.finish(failed, append(r.whereFields(false), field{"reason", "it ended before it was started", true})...)
+		return
 	}
 	fields := append(r.whereFields(false), field{"reason", e.Reason, true})
 	switch e.Reason {
@@ -243,7 +243,7 @@ func (r *Record) Ended(e End) {
 	if e.TTY {
 		fields = append(fields, field{"bytes_in", strconv.FormatInt(e.In, 10), true}, field{"bytes_out", strconv.FormatInt(e.Out, 10), true})
 	}
-	r.finish(kind, fields...)
+	r.finish(ended, fields...)
 }
 
 // Warn writes a line that is about the host, and found out by this session.
