@@ -13,12 +13,16 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"sync"
 	"syscall"
 
 	"berth/helper/internal/guest/server"
 	"berth/helper/internal/guest/supervisor"
+	"berth/helper/internal/link/threads"
 )
+
+// needed is how many threads a process of ours may come to need. It has them from the
+// start: a container at its limit of processes refuses new ones.
+const needed = 6
 
 func main() {
 	os.Exit(run(os.Args[1:]))
@@ -31,10 +35,10 @@ func run(args []string) int {
 	runtime.LockOSThread()
 	switch {
 	case len(args) == 1 && args[0] == "server":
-		warm()
+		threads.Make(needed)
 		return status(server.Serve())
 	case len(args) == 1 && args[0] == "spawner":
-		warm()
+		threads.Make(needed)
 		return status(server.Spawn())
 	case len(args) == 1 && args[0] == "clear":
 		ignore()
@@ -60,7 +64,7 @@ func status(err error) int {
 // with name "-", the one that the server hands over by descriptor 3.
 func session(name string) error {
 	ignore()
-	warm()
+	threads.Make(needed)
 	if name != "-" {
 		return supervisor.Call(name)
 	}
@@ -73,21 +77,4 @@ func session(name string) error {
 // the children (execve(2)).
 func ignore() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGTERM)
-}
-
-// warm makes the threads that this process may come to need. A container at its
-// limit of processes refuses new ones, and the Go runtime dies of that.
-func warm() {
-	const threads = 6
-	var all, done sync.WaitGroup
-	all.Add(threads)
-	for range threads {
-		done.Go(func() {
-			runtime.LockOSThread()
-			all.Done()
-			all.Wait()
-			runtime.UnlockOSThread() // back to the idle ones
-		})
-	}
-	done.Wait()
 }

@@ -112,6 +112,10 @@ static void list(int fd, size_t from)
 
 static void renew(int fd)
 {
+	if (keeper.stop) {
+		control_answer(fd, "the container is being stopped");
+		return;
+	}
 	pending = fd;
 	resume_exec();
 	/* We get here only if the new program could not be run. */

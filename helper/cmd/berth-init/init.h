@@ -12,8 +12,8 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-/* Where things are in the container. helper/internal/link/paths has the same paths: change
- * both. */
+/* Where things are in the container. helper/internal/link/paths has the same paths
+ * (TestPathsAreOneAndTheSame). */
 #define GUEST "/usr/libexec/berth/berth-guest"
 #define SELF "/usr/libexec/berth/berth-init"
 #define PRIVATE "/run/berth/private"
@@ -32,9 +32,15 @@ void log_open(void);
 /* Writes a line, unless uid has had its share. UID_NONE: about no user. */
 #define UID_NONE ((uid_t)-1)
 __attribute__((format(printf, 2, 3))) void logf_uid(uid_t uid, const char *format, ...);
+/* Says how many lines were not written, if any: at its time, or now. */
+void log_tick(long now, long *next);
+void log_lost(void);
 long now_ms(void);
 
 /* socket.c */
+/* Makes a frame of package lifeline, whose fields are "key=value". Returns its length,
+ * or 0 if size is too small. */
+size_t frame_make(char *frame, size_t size, char kind, size_t n, const char *const *fields);
 int listen_at(const char *path, int type, mode_t mode);
 void accepted_root_only(int *fd, int from_host, pid_t *pid);
 
@@ -55,6 +61,7 @@ struct keeper {
 		long since;
 	} active, standby;
 	long restart;           /* when to look again for what does not run; 0: all does */
+	long stop;              /* when to end, whatever is left; 0: it goes on */
 	struct rlimit files;    /* of open files, as the engine set it */
 };
 extern struct keeper keeper;
@@ -72,6 +79,9 @@ struct session {
 	int lifeline;           /* a copy of the session's; -1: closed */
 	int linger, direct;
 	long deadline;          /* in ENDING, DYING and LEAVING */
+	int looks;              /* in DYING: at what is left, since the supervisor has gone */
+	long looked;            /* after so many that what was there then has been found */
+	int ends;               /* what is left has ended since the last one, or some of it */
 	long long since;        /* seconds since 1970 */
 };
 extern struct session sessions[MOST_SESSIONS];
@@ -83,7 +93,14 @@ int session_adopt(const struct session *s);
 size_t session_count(uid_t uid);
 int session_is_supervisor(pid_t pid);
 const char *session_end(pid_t pid);
-void sessions_killed(uid_t uid);
+/* Tells all of a user's sessions that they are being killed, and why if why is not NULL. */
+void sessions_killed(uid_t uid, const char *why);
+/* Hangs up all sessions, because the container is being stopped. */
+void sessions_hang_up(const char *why);
+/* Whether one is left, or processes of one. */
+int sessions_left(void);
+/* A child has ended that is none of ours; it is not reaped yet. */
+void session_orphan_ended(pid_t pid, uid_t uid);
 void sessions_tick(long now, long *next);
 void session_answer_held_back(uid_t uid);
 void sessions_resumed(void);
@@ -110,6 +127,9 @@ void user_end(uid_t uid);
  * what it read. */
 int processes_each(void (*f)(const char *name));
 ssize_t process_file(const char *name, const char *file, char *buf, size_t size);
+/* When a process was started, in ms since boot; -1: it is not there. */
+long process_started(pid_t pid);
+long boot_ms(void);
 
 /* memory.c */
 void memory_open(void);

@@ -36,6 +36,10 @@
 
 /* Between two starts of what dies at once, or does not start. */
 #define RESTART_MS 500
+/* How long sessions may take to end when the container is stopped: they are asked,
+ * told, then killed within 2 s (package guest). The engine waits for 5 (package
+ * engine). */
+#define STOP_MS 4000
 
 struct keeper keeper = { .listener = -1, .control = -1, .registers = -1, .spawner_fd = -1, .active.start = -1, .standby.start = -1 };
 static int epoll = -1, signals = -1;
@@ -84,7 +88,7 @@ static pid_t start(const char *role, const int *given, int n)
  * processes (oom_score_adj, the bound of the terminals) is not set for these. */
 static void unsettled(void)
 {
-	int fd = open(UNSETTLED, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = open(UNSETTLED, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		logf_uid(UID_NONE, "%s: %s", UNSETTLED, strerror(errno));
 	else
@@ -196,9 +200,17 @@ static void died(pid_t pid, int status)
 static void reap(void)
 {
 	int status;
-	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+	for (;;) {
+		siginfo_t ended = { .si_pid = 0 };
+		/* Left as it is at first: so long its pid is its own. */
+		if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || !ended.si_pid)
+			break;
+		pid_t pid = ended.si_pid;
+		if (ended.si_uid != 0 && !sweep_is(pid))
+			session_orphan_ended(pid, ended.si_uid);
+		if (waitpid(pid, &status, WNOHANG) != pid)
+			break;
 		if (pid == keeper.active.pid || pid == keeper.standby.pid) {
 			died(pid, status);
 		} else if (pid == keeper.spawner) {
@@ -258,6 +270,27 @@ const char *keeper_renew(void)
 	return NULL;
 }
 
+/* As a host that is shut down: nobody gets in any more, and the sessions are hung up.
+ * The container ends when they have. */
+static void stop(void)
+{
+	struct server *servers[] = { &keeper.active, &keeper.standby };
+
+	if (keeper.stop)
+		exit(0); /* told twice */
+	keeper.stop = now_ms() + STOP_MS;
+	keeper.serving = 0; /* what ends is not started again */
+	keeper.restart = 0;
+	for (size_t i = 0; i < LENGTH(servers); i++)
+		if (servers[i]->pid)
+			kill(servers[i]->pid, SIGTERM);
+	if (keeper.spawner)
+		kill(keeper.spawner, SIGTERM);
+	if (keeper.listener >= 0)
+		shutdown(keeper.listener, SHUT_RDWR);
+	sessions_hang_up("the container is being stopped");
+}
+
 static void signalled(void)
 {
 	struct signalfd_siginfo info;
@@ -268,12 +301,14 @@ static void signalled(void)
 			reap();
 			break;
 		case SIGHUP:
+			if (keeper.stop)
+				break;
 			resume_exec();
 			keeper_renew(); /* the new program could not be run */
 			break;
 		case SIGTERM:
 		case SIGINT:
-			exit(0); /* and the container ends */
+			stop();
 		}
 }
 
@@ -297,6 +332,13 @@ static void loop(void)
 		sweeps_tick(now, &next);
 		control_tick(now, &next);
 		memory_tick(now, &next);
+		log_tick(now, &next);
+		if (keeper.stop && (keeper.stop <= now || !sessions_left())) {
+			log_lost();
+			exit(0); /* and the container ends */
+		}
+		if (keeper.stop && (!next || keeper.stop < next))
+			next = keeper.stop;
 		int n = epoll_wait(epoll, events, LENGTH(events), earliest(now_ms(), next));
 		for (int i = 0; i < n; i++) {
 			size_t index = events[i].data.u64 & 0xffffffff;

@@ -18,6 +18,8 @@
 #define REFILL_MS 10000
 
 static int out = 2;
+static unsigned long lost; /* lines that were not written */
+static long say_lost;      /* when to say so; 0: there are none */
 
 /* A share of the log. Users whose uids fall together share theirs. */
 static struct share {
@@ -55,19 +57,46 @@ static int allowed(uid_t uid)
 	return 1;
 }
 
+static void lose(void)
+{
+	if (!lost++)
+		say_lost = now_ms() + REFILL_MS;
+}
+
+void log_lost(void)
+{
+	char line[64];
+	int n = snprintf(line, sizeof line, "berth-init: %lu lines were not written\n", lost);
+
+	if (lost && write(out, line, (size_t)n) == n)
+		lost = 0;
+}
+
+void log_tick(long now, long *next)
+{
+	if (lost && say_lost <= now) {
+		log_lost();
+		say_lost = now + REFILL_MS; /* its reader may still not read */
+	}
+	if (lost && (!*next || say_lost < *next))
+		*next = say_lost;
+}
+
 void logf_uid(uid_t uid, const char *format, ...)
 {
 	char line[512] = "berth-init: ";
 	int n = 12, m;
 	va_list list;
 
-	if (uid != UID_NONE && !allowed(uid))
+	if (uid != UID_NONE && !allowed(uid)) {
+		lose();
 		return;
+	}
 	va_start(list, format);
 	m = vsnprintf(line + n, sizeof line - (size_t)n - 1, format, list);
 	va_end(list);
 	n += m < (int)sizeof line - n - 1 ? m : (int)sizeof line - n - 2;
 	line[n++] = '\n';
 	if (write(out, line, (size_t)n) < 0)
-		return; /* its reader does not read: the line is lost */
+		lose(); /* its reader does not read */
 }

@@ -165,7 +165,7 @@ static void act(unsigned percent)
 	unsigned long long unseen = taken_kib > seen ? taken_kib - seen : 0;
 	if (!most || most->kib < limit / 1024 / LEAST_SHARE || most->kib < unseen || largest.uid == most->uid)
 		return;
-	sessions_killed(most->uid);
+	sessions_killed(most->uid, NULL);
 	user_end(most->uid);
 	logf_uid(UID_NONE, "%u%% of the memory is taken: the sessions of uid %lu, who has about %llu MiB of it, are ended", percent,
 		 (unsigned long)most->uid, most->kib / 1024);

@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MOST_PROCESSES 65536
@@ -82,6 +83,26 @@ static void take(const char *name)
 	p->zombie = state == 'Z' || state == 'X';
 	p->below = 0;
 	n_all++;
+}
+
+long process_started(pid_t pid)
+{
+	char name[16], text[1024];
+	unsigned long long ticks;
+	const char *rest;
+
+	snprintf(name, sizeof name, "%d", (int)pid);
+	if (process_file(name, "stat", text, sizeof text) <= 0 || !(rest = strrchr(text, ')')) ||
+	    sscanf(rest + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &ticks) != 1)
+		return -1;
+	return (long)(ticks * 1000 / (unsigned long long)sysconf(_SC_CLK_TCK));
+}
+
+long boot_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 int processes_each(void (*f)(const char *name))

@@ -50,6 +50,7 @@ void resume_exec(void)
 	static char *environment[] = { NULL };
 	int n = 0, a = 0, state;
 
+	log_lost();
 #define ADD(...) (snprintf(words[n], WORD, __VA_ARGS__), argv[a++] = words[n++])
 	argv[a++] = (char[]){ SELF };
 	argv[a++] = (char[]){ "resume" };

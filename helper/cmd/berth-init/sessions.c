@@ -27,6 +27,8 @@
 /* How long we wait for what a killed supervisor left to become ours. */
 #define DYING_MS 10000
 #define LOOK_MS 20
+/* What lives for a moment was found by one of so many. */
+#define ENOUGH_LOOKS 5
 /* How long one that is done with its session may take to exit. */
 #define LEAVE_MS 100
 /* After a connection could not be accepted: what it takes is given back, one day. */
@@ -175,6 +177,11 @@ static void registers(struct session *s, const char *text, int lifeline)
 		drop(s);
 		return;
 	}
+	if (keeper.stop) {
+		answer(s, "stopped");
+		drop(s);
+		return;
+	}
 	if (session_count((uid_t)uid) >= limit) {
 		answer(s, "full");
 		logf_uid((uid_t)uid, "refused uid %lu: too many sessions", uid);
@@ -277,15 +284,11 @@ void session_hangup(size_t i)
 	}
 }
 
-/* Tells the other end, in an Exit frame (package lifeline), that the session was
- * ended by signal 1 or 9, and hangs up. */
-static void tell_end(struct session *s, char signal)
+/* Hangs up with the last frame of a session. */
+static void hang_up(struct session *s, const char *frame, size_t n)
 {
-	char frame[] = "X\0\0\0\x18\0\0\0\x08status=0\0\0\0\x08signal=?";
-
-	frame[sizeof frame - 2] = (char)('0' + signal);
 	if (s->lifeline >= 0) {
-		if (send(s->lifeline, frame, sizeof frame - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		if (send(s->lifeline, frame, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 			logf_uid(0, "the session %d could not be told of its end: %s", (int)s->pid, strerror(errno));
 		shutdown(s->lifeline, SHUT_RDWR);
 	}
@@ -294,12 +297,52 @@ static void tell_end(struct session *s, char signal)
 	s->deadline = now_ms() + PATIENCE_MS;
 }
 
-/* All of a user's sessions are about to be killed: what they take is too much. */
-void sessions_killed(uid_t uid)
+/* Tells the other end, in an Exit frame (package lifeline), that the session was
+ * ended by a signal. */
+static void tell_end(struct session *s, int signal)
+{
+	char frame[64], sig[24];
+
+	snprintf(sig, sizeof sig, "signal=%d", signal);
+	hang_up(s, frame, frame_make(frame, sizeof frame, 'X', 2, (const char *const[]){ "status=0", sig }));
+}
+
+/* The same in a Failure frame, with words for the user and the log. */
+static void tell_why(struct session *s, const char *why)
+{
+	char frame[512], user[240], cause[240];
+
+	snprintf(user, sizeof user, "user=%s", why);
+	snprintf(cause, sizeof cause, "cause=the keeper: %s", why);
+	hang_up(s, frame, frame_make(frame, sizeof frame, 'E', 3, (const char *const[]){ "status=255", user, cause }));
+}
+
+void sessions_killed(uid_t uid, const char *why)
+{
+	for (size_t i = 0; i < sessions_used; i++) {
+		struct session *s = &sessions[i];
+		if (!counts(s) || s->uid != uid)
+			continue;
+		if (why)
+			tell_why(s, why);
+		else
+			tell_end(s, SIGKILL);
+	}
+}
+
+void sessions_hang_up(const char *why)
 {
 	for (size_t i = 0; i < sessions_used; i++)
-		if (counts(&sessions[i]) && sessions[i].uid == uid)
-			tell_end(&sessions[i], 9);
+		if (counts(&sessions[i]))
+			tell_why(&sessions[i], why);
+}
+
+int sessions_left(void)
+{
+	for (size_t i = 0; i < sessions_used; i++)
+		if (counts(&sessions[i]) || sessions[i].state == DYING)
+			return 1;
+	return 0;
 }
 
 const char *session_end(pid_t pid)
@@ -320,30 +363,66 @@ static void sooner(long *next, long when)
 		*next = when;
 }
 
-/* Ends what dead supervisors left, again and again until a look finds nothing. That
- * look counts only if the supervisors had gone before it: until then the kernel may
- * not have given us all of their processes. What does not die (it hangs in the
- * kernel) is looked for less and less often. */
-static void end_orphans(long now)
+/* Who starts another process and ends, over and over, may be met by no look. But each
+ * of these ends as our child. One that was started after several looks, each of which
+ * has stopped and killed all that it found, is such a one's. To find it is not
+ * possible, and what ends it ends all that is this user's (user_end). */
+void session_orphan_ended(pid_t pid, uid_t uid)
 {
-	static int looks;
-	int alive = 0;
+	int dying = 0, escaped = 1;
 
 	for (size_t i = 0; i < sessions_used; i++) {
 		struct session *s = &sessions[i];
-		if (s->state == DYING && session_count(s->uid) == 0)
+		if (s->pid == pid && s->state != FREE)
+			return; /* a supervisor whose parent, a spawner, has ended */
+		if (s->state != DYING || s->uid != uid || s->linger)
+			continue;
+		s->ends = 1;
+		dying = 1;
+		escaped = escaped && s->looks >= ENOUGH_LOOKS && process_started(pid) > s->looked;
+	}
+	if (!dying || !escaped || session_count(uid) == 0)
+		return;
+	logf_uid(uid, "processes of uid %lu start others and end, too quickly to be found: all sessions of that user are ended", (unsigned long)uid);
+	sessions_killed(uid, "all your sessions were ended: one of them left processes that start others and end too quickly to be found");
+	user_end(uid);
+}
+
+/* Ends what dead supervisors left, again and again until a look finds nothing. That
+ * look counts only if the supervisors had gone before it: until then the kernel may
+ * not have given us all of their processes. And nothing may have ended since the look
+ * before it, which could have started what neither of them met. What does not die (it
+ * hangs in the kernel) is looked for less and less often. */
+static void end_orphans(long now)
+{
+	static int looks;
+	int busy = 0;
+
+	for (size_t i = 0; i < sessions_used; i++) {
+		struct session *s = &sessions[i];
+		if (s->state != DYING)
+			continue;
+		if (session_count(s->uid) == 0)
 			user_end(s->uid);
-		if (s->state == DYING && s->pid && kill(s->pid, 0) == 0 && now < s->deadline)
-			alive++;
-		else if (s->state == DYING)
+		if (s->pid && (kill(s->pid, 0) != 0 || now >= s->deadline))
 			s->pid = 0;
 	}
 	int left = orphans_end();
-	looks = left || alive ? looks + 1 : 0;
-	look_for_orphans = left || alive ? now + (LOOK_MS << (looks / 32 < 7 ? looks / 32 : 7)) : 0;
-	for (size_t i = 0; i < sessions_used; i++)
-		if (sessions[i].state == DYING && sessions[i].pid == 0 && (left == 0 || now >= sessions[i].deadline))
-			drop(&sessions[i]);
+	for (size_t i = 0; i < sessions_used; i++) {
+		struct session *s = &sessions[i];
+		if (s->state != DYING)
+			continue;
+		if (s->pid == 0 && ++s->looks == ENOUGH_LOOKS)
+			s->looked = boot_ms();
+		int done = left == 0 && s->looks > 1 && !s->ends;
+		s->ends = 0;
+		if (s->pid == 0 && (done || now >= s->deadline))
+			drop(s);
+		else
+			busy = 1;
+	}
+	looks = left || busy ? looks + 1 : 0;
+	look_for_orphans = left || busy ? now + (LOOK_MS << (looks / 32 < 7 ? looks / 32 : 7)) : 0;
 }
 
 void sessions_tick(long now, long *next)

@@ -32,25 +32,15 @@
 static pid_t program;
 static int line, keeper_fd;
 
-/* An Exit frame (package lifeline): a kind, a length, and fields with lengths. */
+/* An Exit frame (package lifeline). */
 static void tell_end(int status)
 {
-	char frame[64], field[2][24];
-	size_t at = 5;
+	char frame[64], code[24], sig[24];
 
-	snprintf(field[0], sizeof field[0], "status=%d", WIFEXITED(status) ? WEXITSTATUS(status) : 0);
-	snprintf(field[1], sizeof field[1], "signal=%d", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
-	for (size_t i = 0; i < LENGTH(field); i++) {
-		size_t n = strlen(field[i]);
-		memset(frame + at, 0, 3);
-		frame[at + 3] = (char)n;
-		memcpy(frame + at + 4, field[i], n);
-		at += 4 + n;
-	}
-	frame[0] = 'X';
-	memset(frame + 1, 0, 3);
-	frame[4] = (char)(at - 5);
-	if (send(line, frame, at, MSG_NOSIGNAL) < 0)
+	snprintf(code, sizeof code, "status=%d", WIFEXITED(status) ? WEXITSTATUS(status) : 0);
+	snprintf(sig, sizeof sig, "signal=%d", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+	size_t n = frame_make(frame, sizeof frame, 'X', 2, (const char *const[]){ code, sig });
+	if (send(line, frame, n, MSG_NOSIGNAL) < 0)
 		return; /* there is nobody to tell */
 }
 

@@ -20,7 +20,7 @@ import (
 )
 
 // stopTimeout is how long `docker stop` waits, in seconds. It should not be needed: at
-// SIGTERM the first process ends at once, and the kernel kills the sessions with it.
+// SIGTERM the first process hangs the sessions up, and ends after 4 s at the latest.
 const stopTimeout = 5
 
 // spec is a policy's container in the API's terms.

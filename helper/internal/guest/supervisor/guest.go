@@ -123,7 +123,10 @@ func refusal(err error) lifeline.Refusal {
 	return r
 }
 
-var errTooMany = errors.New("the keeper counts too many sessions")
+var (
+	errTooMany = errors.New("the keeper counts too many sessions")
+	errStopped = errors.New("the keeper ends")
+)
 
 // Probe is whether a session could be started here: the rules are whole, and the
 // keeper answers.

@@ -74,6 +74,8 @@ func (v *supervisor) register(line *lifeline.Conn, peer lifeline.Peer) error {
 		return fmt.Errorf("keeper: %w", err)
 	case string(answer[:n]) == "full":
 		return &refused{255, fmt.Sprintf("you have %d sessions, and more are not allowed; end one", v.rules.Limit), errTooMany}
+	case string(answer[:n]) == "stopped":
+		return &refused{255, "the container is being stopped", errStopped}
 	case string(answer[:n]) != "ok":
 		return fmt.Errorf("keeper: it says %q", answer[:n])
 	}

@@ -152,6 +152,12 @@ func awaitEnd(line *lifeline.Conn) <-chan outcome {
 			result <- outcome{err: ErrLost}
 		case err != nil:
 			result <- outcome{err: fmt.Errorf("%w: %w", ErrLost, err)}
+		case kind == lifeline.Failure:
+			refusal, err := lifeline.UnpackRefusal(body)
+			if err == nil {
+				err = &lifeline.Refused{Refusal: refusal}
+			}
+			result <- outcome{err: err}
 		case kind != lifeline.Exit:
 			result <- outcome{err: fmt.Errorf("%w: frame %q", ErrLost, kind)}
 		default:

@@ -34,7 +34,7 @@ const (
 	Started  Kind = 'R' // guest to session: it runs; with a tty one descriptor, the pty's master
 	Signal   Kind = 'G' // session to guest: one byte, a signal number for the session's process group
 	Exit     Kind = 'X' // guest to session: how the session's first process ended
-	Failure  Kind = 'E' // guest to session: it could not be started, and why
+	Failure  Kind = 'E' // guest to session: it could not be started, or was ended, and why
 )
 
 // Limits on a frame's body, in bytes. The start's holds a command and an
