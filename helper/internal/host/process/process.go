@@ -45,7 +45,7 @@ func Start() (Caller, error) {
 	}
 	// What a session comes to need, while there is room for it (room, start.c): the
 	// user's own processes count against their limit, too.
-	if tight() {
+	if hasLowLimits() {
 		threads.Make(8)
 	}
 	mask := unix.Umask(0o077)

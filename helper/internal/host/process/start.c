@@ -29,7 +29,7 @@
 #endif
 
 struct rlimit berth_limits[RLIM_NLIMITS];
-int berth_tight;
+int berth_low_limits;
 
 /* The Go runtime takes GODEBUG, GOMEMLIMIT, GOGC and their like from its
  * caller, in a setgid program too (runtime/security_unix.go clears GOTRACEBACK
@@ -173,7 +173,7 @@ static void check_limits(void)
 			setrlimit(needed[i].resource, &l);
 		if (l.rlim_max >= needed[i].plenty)
 			continue;
-		berth_tight = 1;
+		berth_low_limits = 1;
 		used += (size_t)snprintf(low + used, sizeof low - used, "%s%s %llu", used ? ", " : "", needed[i].name,
 			(unsigned long long)(l.rlim_max / needed[i].unit));
 	}
@@ -183,7 +183,7 @@ static void check_limits(void)
 		time.rlim_cur = time.rlim_max;
 		setrlimit(RLIMIT_CPU, &time);
 	}
-	if (berth_tight && !room())
+	if (berth_low_limits && !room())
 		refuse("no session can start within your resource limits (%s), which limits.conf(5) sets", low);
 }
 

@@ -9,7 +9,7 @@
 extern struct rlimit berth_limits[RLIM_NLIMITS];
 
 /* One of them may come to be felt: what is needed is better taken at once. */
-extern int berth_tight;
+extern int berth_low_limits;
 
 /* Gives this process the caller's limits again, for the program that it becomes.
  * Go does that for the number of files. */

@@ -38,8 +38,8 @@ func callersLimits() []lifeline.Limit {
 	return limits
 }
 
-// tight is whether a limit of the caller's may come to be felt.
-func tight() bool { return C.berth_tight != 0 }
+// hasLowLimits is whether a limit of the caller's may come to be felt.
+func hasLowLimits() bool { return C.berth_low_limits != 0 }
 
 // restoreLimits fails only where a limit was lowered meanwhile, which nobody does.
 func restoreLimits() { _ = C.berth_restore_limits() }
