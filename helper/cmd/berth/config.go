@@ -43,24 +43,9 @@ func configCommand(config *string) *cobra.Command {
 		case len(args) == 0:
 			cmd.Print(policy.TOML(settings))
 		default:
-			cmd.Println(bare(value))
+			cmd.Println(policy.Plain(value))
 		}
 		return nil
 	}
 	return cmd
-}
-
-// bare is a value for a shell's $(...): a string without quotes, nothing for
-// none, and all else as the file has it.
-func bare(value any) string {
-	switch v := value.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	case []map[string]any:
-		text, _ := json.Marshal(v) // strings and flags: never fails
-		return string(text)
-	}
-	return policy.Text(value)
 }

@@ -9,9 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
+	"berth/helper/internal/admin/containers"
+	"berth/helper/internal/admin/control"
 	"berth/helper/internal/admin/engine"
+	"berth/helper/internal/admin/hostfiles"
 	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/policy"
 
@@ -30,9 +34,6 @@ func main() {
 	}
 }
 
-// patience bounds everything that is asked of the engine.
-const patience = 2 * time.Minute
-
 func command() *cobra.Command {
 	var config string
 	root := &cobra.Command{
@@ -40,38 +41,55 @@ func command() *cobra.Command {
 	}
 	root.SetVersionTemplate("berth {{.Version}}\n")
 	root.PersistentFlags().StringVar(&config, "config", policy.Path, "the configuration")
-	// with gives a verb its policy, its engine and its time.
-	with := func(run func(context.Context, *cobra.Command, policy.Policy, *engine.Engine) error) func(*cobra.Command, []string) error {
-		return func(cmd *cobra.Command, _ []string) error {
-			p, err := load(config)
-			if err != nil {
-				return err
-			}
-			e, err := engine.Open(p.Engine.Socket, nil)
-			if err != nil {
-				return err
-			}
-			defer e.Close()
-			ctx, cancel := context.WithTimeout(cmd.Context(), patience)
-			defer cancel()
-			return run(ctx, cmd, p, e)
-		}
-	}
-	up := upCommand(&config, with)
-	down := &cobra.Command{Use: "down", Short: "end every session and remove the container", Args: cobra.NoArgs,
-		RunE: with(func(ctx context.Context, cmd *cobra.Command, p policy.Policy, e *engine.Engine) error {
-			if err := e.Remove(ctx, p.Container.Name); err != nil {
-				return err
-			}
-			cmd.Printf("%s is gone\n", p.Container.Name)
-			return nil
-		})}
-	root.AddCommand(up, down, statusCommand(&config, with), configCommand(&config), settleCommand(&config), checkCommand())
+	root.AddCommand(upCommand(&config), downCommand(&config), statusCommand(&config),
+		configCommand(&config), settleCommand(&config), checkCommand(&config))
 	root.SetOut(os.Stdout)
 	return root
 }
 
-type runner func(func(context.Context, *cobra.Command, policy.Policy, *engine.Engine) error) func(*cobra.Command, []string) error
+// verb is what a command does.
+type verb func(ctx context.Context, cmd *cobra.Command, c containers.Container, e *engine.Engine) error
+
+// commandTimeout bounds everything that a verb asks of the engine and of sshd.
+const commandTimeout = 2 * time.Minute
+
+// runWith runs a verb with the configured container and its engine.
+func runWith(config *string, run verb) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		p, err := load(*config)
+		if err != nil {
+			return err
+		}
+		e, err := engine.Open(p.Engine.Socket, nil)
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		ctx, cancel := context.WithTimeout(cmd.Context(), commandTimeout)
+		defer cancel()
+		return run(ctx, cmd, container(cmd, p, e), e)
+	}
+}
+
+// container is the policy's container on this host.
+func container(cmd *cobra.Command, p policy.Policy, e containers.Engine) containers.Container {
+	return containers.Container{
+		Policy: p, Engine: e, Keeper: control.At(policy.ServeDir), Socket: policy.ServeSocket,
+		Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr(),
+	}
+}
+
+// host is where this host has what logins need.
+func host(config string) hostfiles.Dirs { return hostfiles.This(filepath.Dir(config)) }
+
+// load reads the configuration, and adds what no key says.
+func load(config string) (policy.Policy, error) {
+	p, err := policy.Load(config)
+	if err == nil {
+		p.Sources, err = host(config).Sources()
+	}
+	return p, err
+}
 
 // hint is what an administrator may want to do about err.
 func hint(err error) string {
@@ -81,7 +99,7 @@ func hint(err error) string {
 		return "is the engine running, and is engine.socket right?"
 	case errors.Is(err, loginerror.ErrNoImage):
 		return "`make image` builds berth:latest; container.image names another"
-	case errors.Is(err, errDiffers):
+	case errors.Is(err, containers.ErrDifferent):
 		return "`berth up --recreate` makes it anew and ends the sessions in it"
 	case errors.As(err, &problems):
 		return "see berth.toml(5)"

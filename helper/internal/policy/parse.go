@@ -5,7 +5,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 
@@ -110,15 +109,6 @@ func apply(p *Policy, tree map[string]any, problems *Problems) {
 			}
 		}
 	}
-	if p.Users.UIDMin > p.Users.UIDMax {
-		report("users.uid_min", "is above users.uid_max")
-	}
-	if err := checkMemory(p.Container); err != nil {
-		report("container.tmpfs", err.Error())
-	}
-	if p.Container.NoFile.Soft > p.Container.NoFile.Hard {
-		report("container.nofile_soft", "is above container.nofile_hard")
-	}
+	p.Container.conflicts(report)
+	p.Users.conflicts(report)
 }
-
-func sorted(names iter.Seq[string]) []string { return slices.Sorted(names) }

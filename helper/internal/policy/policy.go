@@ -6,7 +6,6 @@
 package policy
 
 import (
-	"maps"
 	"time"
 
 	"berth/helper/internal/link/paths"
@@ -51,105 +50,35 @@ type Engine struct {
 	Timeout time.Duration
 }
 
-// Container is what `berth up` makes, and which container a login enters.
-type Container struct {
-	Name         string
-	Image        string
-	Hostname     string // empty: Name
-	Network      string
-	ReadOnly     bool
-	Capabilities []string
-	Seccomp      string // "default", or the path of a profile
-	Tmpfs        map[string]string
-	Mounts       []Mount
-	PidsLimit    int64
-	// UserProcesses is RLIMIT_NPROC of each session (setrlimit(2)).
-	UserProcesses int64
-	Terminals     int64 // the most ptys at a time, of all sessions together
-	Memory        int64 // bytes; 0: unlimited
-	NoFile        NoFile
-	Restart       string
-	Heal          bool
-}
-
 // Sources are the host's directories that berth itself has mounted into the
 // container, as the engine sees them. They follow from where berth is installed,
-// and from the constants above (cmd/berth, sources).
+// and from the constants above (admin/hostfiles).
 type Sources struct{ Guest, Lifeline, Serve, Names string }
 
-// Mount is a directory of the host's in the container.
-type Mount struct {
-	Source, Target string
-	ReadOnly       bool
+// keys is the whole of berth.toml, by table and key. What stands before the first
+// table has none.
+var keys = map[string]map[string]key{
+	"": {
+		"transport": withOldValue(text(func(p *Policy) *string { return &p.Transport }, Auto,
+			`^(auto|direct|exec)$`, "must be auto, direct or exec"),
+			"transport", "docker", Exec),
+	},
+	"engine": {
+		"socket":  path(func(p *Policy) *string { return &p.Engine.Socket }, "/run/docker.sock"),
+		"timeout": duration(func(p *Policy) *time.Duration { return &p.Engine.Timeout }, 10*time.Second),
+	},
+	"container": containerKeys,
+	"session":   sessionKeys,
+	"users":     userKeys,
 }
-
-// NoFile is RLIMIT_NOFILE of the container's processes.
-type NoFile struct{ Soft, Hard int64 }
-
-// Session is what a login gets.
-type Session struct {
-	Shell      string
-	Path       string
-	Umask      *uint32 // nil: the host session's
-	SetEnv     map[string]string
-	AcceptEnv  []string
-	SFTPServer string // empty: looked for in the usual places
-	Linger     bool
-	Timeout    time.Duration
-	Limit      int64 // of one user's sessions at a time
-}
-
-// Users says which uids may log in.
-type Users struct{ UIDMin, UIDMax uint32 }
 
 // Default is the policy of an empty file.
 func Default() Policy {
-	return Policy{
-		Transport: Auto,
-		Engine:    Engine{Socket: "/run/docker.sock", Timeout: 10 * time.Second},
-		Container: Container{
-			Name: "berth", Image: "berth:latest", Network: "none", ReadOnly: true, Seccomp: "default",
-			// Supervisors become users by two of these; the keeper ends what a dead
-			// one leaves by the third. Sessions have none.
-			Capabilities: []string{"KILL", "SETGID", "SETUID"},
-			Tmpfs: map[string]string{
-				"/tmp":     "mode=1777,exec,nosuid,nodev,size=256m",
-				"/var/tmp": "mode=1777,exec,nosuid,nodev,size=256m",
-				"/run":     "mode=0755,noexec,nosuid,nodev,size=16m",
-			},
-			Mounts:    []Mount{{Source: "/home", Target: "/home"}},
-			PidsLimit: 16384, UserProcesses: 2048, Terminals: 2048, Memory: 2 << 30, NoFile: NoFile{1024, 16384}, Restart: "always", Heal: true,
-		},
-		Session: Session{
-			Shell: "/bin/bash", Path: "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games", Timeout: 10 * time.Second,
-			SetEnv: map[string]string{}, Limit: 100,
-		},
-		// login.defs' 60000 would keep most directory servers' users out.
-		Users:   Users{UIDMin: 1000, UIDMax: 1<<31 - 1},
-		Sources: Sources{Guest: paths.Guest + "/guest", Lifeline: LifelineDir, Serve: ServeDir, Names: NamesDir},
+	p := Policy{Sources: Sources{Guest: paths.Guest + "/guest", Lifeline: LifelineDir, Serve: ServeDir, Names: NamesDir}}
+	for _, table := range keys {
+		for _, k := range table {
+			k.reset(&p)
+		}
 	}
-}
-
-// DevShm is the size of the container's /dev/shm in bytes: the engine's own default.
-const DevShm = 64 << 20
-
-// SharedMemory is how much System V shared memory there may be in the container
-// (kernel.shmall, sysctl(2)), in bytes. No process is charged for it, so it is kept
-// far below what all may have.
-func (c Container) SharedMemory() int64 {
-	if c.Memory == 0 {
-		return 256 << 20
-	}
-	return min(256<<20, c.Memory/8)
-}
-
-// TmpfsPaths lists the tmpfs mount points in order.
-func (c Container) TmpfsPaths() []string { return sorted(maps.Keys(c.Tmpfs)) }
-
-// HostName is the name that the container's users see.
-func (c Container) HostName() string {
-	if c.Hostname == "" {
-		return c.Name
-	}
-	return c.Hostname
+	return p
 }

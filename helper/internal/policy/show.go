@@ -31,6 +31,9 @@ func Show(path string) ([]Setting, error) {
 	return settings(p, tree), nil
 }
 
+// Defaults returns every setting as an empty file has it, sorted by table and name.
+func Defaults() []Setting { return settings(Default(), nil) }
+
 func settings(p Policy, tree map[string]any) []Setting {
 	var all []Setting
 	for _, table := range slices.Sorted(maps.Keys(keys)) {
@@ -109,4 +112,19 @@ func Text(v any) string {
 	encoder.SetEscapeHTML(false)
 	_ = encoder.Encode(v) // a type of ours: never fails
 	return strings.ReplaceAll(strings.TrimSpace(text.String()), "\x7f", `\u007f`)
+}
+
+// Plain is a value for a shell's $(...): a string without quotes, nothing for
+// none, and all else as the file has it.
+func Plain(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case []map[string]any:
+		text, _ := json.Marshal(v) // strings and flags: never fails
+		return string(text)
+	}
+	return Text(value)
 }

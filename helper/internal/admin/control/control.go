@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package control asks the container's first process, the keeper, about its
-// sessions (helper/cmd/berth-init/control.c). What it costs does not depend on what the
-// container's processes are, and the engine has no part in it.
+// sessions (helper/cmd/berth-init/control.c). The engine has no part in it, and the cost
+// does not depend on the processes in the container.
 //
-// Process: berth. As: root of the host, whom alone the keeper answers.
+// Process: berth. As: root of the host; the keeper answers nobody else.
 package control
 
 import (
@@ -24,28 +24,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoKeeper is a container that does not run, or one whose first process is not
+// ErrNoKeeper says that the container does not run, or that its first process is not
 // berth's.
 var ErrNoKeeper = errors.New("no container of berth's is running here")
 
-// ErrRemapped is a container whose root is not the host's: there every caller is
-// nobody.
+// ErrRemapped says that the container's root is not the host's: every caller would be
+// nobody there.
 var ErrRemapped = errors.New("the engine has given the container other user ids (userns-remap)")
 
-// Keeper is one in whose container the directory dir of the host is served.
+// Keeper is the keeper of the container that has the host's directory dir.
 type Keeper struct{ dir string }
 
 // At returns the keeper that serves dir. Nothing is asked yet.
 func At(dir string) Keeper { return Keeper{dir} }
 
-// bound is how long an answer may take.
-const bound = 5 * time.Second
+// answerTimeout is for the keeper's answer to one request.
+const answerTimeout = 5 * time.Second
 
-// ask sends one request and returns the lines of the answer and the pid, on this
-// host, of who gave it.
+// ask sends one request. It returns the lines of the answer, and the keeper's pid on
+// this host.
 func (k Keeper) ask(format string, args ...any) (lines []string, pid int, err error) {
 	path := filepath.Join(k.dir, paths.Control)
-	conn, err := net.DialTimeout("unix", path, bound)
+	conn, err := net.DialTimeout("unix", path, answerTimeout)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
 		return nil, 0, fmt.Errorf("%w: %w", ErrNoKeeper, err)
@@ -58,13 +58,14 @@ func (k Keeper) ask(format string, args ...any) (lines []string, pid int, err er
 		return nil, 0, fmt.Errorf("keeper: %w", err)
 	}
 	var peer *unix.Ucred
-	if cerr := raw.Control(func(fd uintptr) { peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); cerr != nil || err != nil {
+	getPeer := func(fd uintptr) { peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }
+	if cerr := raw.Control(getPeer); cerr != nil || err != nil {
 		return nil, 0, fmt.Errorf("keeper: %w", errors.Join(cerr, err))
 	}
 	if peer.Uid != 0 {
 		return nil, 0, fmt.Errorf("%w: %s is uid %d's", ErrRemapped, path, peer.Uid)
 	}
-	if err := conn.SetDeadline(time.Now().Add(bound)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return nil, 0, fmt.Errorf("keeper: %w", err)
 	}
 	if _, err := fmt.Fprintf(conn, format+"\n", args...); err != nil {
@@ -85,9 +86,9 @@ func (k Keeper) ask(format string, args ...any) (lines []string, pid int, err er
 	return lines, int(peer.Pid), nil
 }
 
-// Count is what the keeper knows in numbers. The pids are of the container's own.
+// Count is the keeper's answer to count. Pids are the container's, but for PID.
 type Count struct {
-	PID      int // the keeper's, on this host
+	PID      int // the keeper's own, on this host
 	Sessions int
 	Ending   int // sessions that are over, and whose processes are being ended
 	Spare    int // supervisors that wait for a session
@@ -119,7 +120,7 @@ func (k Keeper) Count() (Count, error) {
 	return c, nil
 }
 
-// Session is one that is open.
+// Session is an open session.
 type Session struct {
 	PID       int // of its supervisor, in the container
 	UID       uint32
@@ -157,8 +158,8 @@ func (k Keeper) List() ([]Session, error) {
 // End ends the session whose supervisor is pid.
 func (k Keeper) End(pid int) error { return k.order("end %d", pid) }
 
-// Renew has the programs, and the rules, of now take over. The sessions go on. It
-// returns when the new server serves, or says why the old one goes on.
+// Renew has the keeper start the installed programs with the current rules. The sessions
+// go on. It returns when the new server serves, or says why the old one goes on.
 func (k Keeper) Renew() error { return k.order("renew") }
 
 func (k Keeper) order(format string, args ...any) error {
@@ -169,8 +170,7 @@ func (k Keeper) order(format string, args ...any) error {
 	return err
 }
 
-// Unsettled reports whether Settle has something to do since the container's
-// start.
+// Unsettled reports whether Settle has yet to be called since the container's start.
 func (k Keeper) Unsettled() bool {
 	_, err := os.Lstat(filepath.Join(k.dir, paths.Unsettled))
 	return err == nil

@@ -3,9 +3,10 @@
 // Process: berth, run by the administrator or by pam_berth.so's worker. As: root of
 // the host.
 //
-// What root of the host does after each start of a container, because nobody in it
-// may: bound its terminals, and give berth's own processes their place when memory
-// is short. No daemon does it: `berth up` does, and the next login's PAM session.
+// Some things must be done after each start of a container, and only root of the host may
+// do them: limit the terminals, and protect berth's own processes from being ended when
+// memory is short. There is no daemon for it: `berth up` does it, or the next login's PAM
+// session.
 
 package control
 
@@ -24,19 +25,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spared is the oom_score_adj of the keeper and the servers (proc(5)): below that of
+// keeperScore is the oom_score_adj of the keeper and the servers (proc(5)): below that of
 // any session, whose processes may go down to 0, and no lower. Not -1000: a server
 // that grows without end is still ended, and followed by the next.
-const spared = -900
+const keeperScore = -900
 
-// ahead is the keeper's nice value.
-const ahead = -10
+// keeperNice is the keeper's nice value.
+const keeperNice = -10
 
-// Settle does what is due. It may be called at any time, and twice at once. What it
-// returns beside an error the administrator should know.
+// Settle does it. It may be called at any time, and twice at once. The notes are for the
+// administrator.
 func (k Keeper) Settle(terminals int64) (notes []string, err error) {
 	mark := filepath.Join(k.dir, paths.Unsettled)
-	// First: what the keeper starts from here on is for the next time.
+	// First of all: what the keeper starts from here on needs another Settle.
 	if err := os.Remove(mark); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("settle: %w", err)
 	}
@@ -51,11 +52,11 @@ func (k Keeper) Settle(terminals int64) (notes []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("settle: %w", err)
 	}
-	if err := k.boundTerminals(c.PID, terminals); err != nil {
+	if err := k.limitTerminals(c.PID, terminals); err != nil {
 		return nil, fmt.Errorf("settle: terminals: %w", err)
 	}
-	// It has to be quicker than those who take the memory; it is idle otherwise.
-	if err := unix.Setpriority(unix.PRIO_PROCESS, c.PID, ahead); err != nil && !errors.Is(err, unix.ESRCH) {
+	// The keeper must be quicker than the processes that take the memory; else it is idle.
+	if err := unix.Setpriority(unix.PRIO_PROCESS, c.PID, keeperNice); err != nil && !errors.Is(err, unix.ESRCH) {
 		notes = append(notes, fmt.Sprintf("the keeper's priority cannot be raised: %v", err))
 	}
 	err = setScores(c)
@@ -66,26 +67,26 @@ func (k Keeper) Settle(terminals int64) (notes []string, err error) {
 	return notes, err
 }
 
-// setScores lowers the score of the keeper and the servers, and has that of the
-// spawner and its children at 0. Written by root that is also how far a process, and
-// all that descend from it, may lower their own (fs/proc/base.c, oom_score_adj_min).
+// setScores lowers the score of the keeper and the servers, and sets that of the spawner
+// and its children to 0. A score that root writes is also the lowest that the process and
+// its descendants may choose for themselves (fs/proc/base.c, oom_score_adj_min).
 func setScores(c Count) error {
 	ids, err := childrenOf(c.PID)
 	if err != nil {
 		return err
 	}
-	if err := setScore(c.PID, spared); err != nil {
+	if err := setScore(c.PID, keeperScore); err != nil {
 		return err
 	}
 	for pid, inside := range ids {
 		switch inside {
 		case c.Server, c.Standby:
-			err = setScore(pid, spared)
+			err = setScore(pid, keeperScore)
 		case c.Spawner:
 			err = setScore(pid, 0)
-			waiting, cerr := childrenOf(pid)
+			supervisors, cerr := childrenOf(pid)
 			err = errors.Join(err, cerr)
-			for supervisor := range waiting {
+			for supervisor := range supervisors {
 				err = errors.Join(err, setScore(supervisor, 0))
 			}
 		}
@@ -129,9 +130,9 @@ func childrenOf(pid int) (map[int]int, error) {
 	return found, nil
 }
 
-// boundTerminals gives the container's devpts a bound of its own: the kernel has one
-// pool for all. The other options must be given again, or they are lost.
-func (k Keeper) boundTerminals(pid int, most int64) error {
+// limitTerminals gives the container's devpts a limit of its own: the kernel has one pool
+// for all containers. A remount loses every option that is not given again.
+func (k Keeper) limitTerminals(pid int, limit int64) error {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
 	if err != nil {
 		return err
@@ -141,7 +142,7 @@ func (k Keeper) boundTerminals(pid int, most int64) error {
 	if err != nil {
 		return err
 	}
-	// Opened, then asked again: the number was the keeper's all the while.
+	// Asked again after opening: the pid has been the keeper's all the time.
 	if again, err := k.Count(); err != nil || again.PID != pid {
 		return fmt.Errorf("the container was restarted meanwhile: %w", errors.Join(err, unix.ESRCH))
 	}
@@ -154,7 +155,7 @@ func (k Keeper) boundTerminals(pid int, most int64) error {
 			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS)
 		}
 		if err == nil {
-			err = unix.Mount("", "/dev/pts", "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NOEXEC, options+",max="+strconv.FormatInt(most, 10))
+			err = unix.Mount("", "/dev/pts", "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NOEXEC, options+",max="+strconv.FormatInt(limit, 10))
 		}
 		done <- err
 	}()

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +20,7 @@ import (
 	"github.com/docker/docker/pkg/stdcopy"
 )
 
-// Difference is one setting of a container that is not as the policy has it.
+// Difference is a setting of the container that differs from the policy.
 type Difference struct {
 	Key  string `json:"key"`
 	Have string `json:"have"`
@@ -62,48 +60,40 @@ func (e *Engine) Inspect(ctx context.Context, p policy.Policy) (State, error) {
 }
 
 func (e *Engine) compare(ctx context.Context, p policy.Policy, have container.InspectResponse) ([]Difference, error) {
-	config, host, err := spec(p)
+	want, err := describe(p)
 	if err != nil {
 		return nil, err
 	}
-	image := "(missing) " + p.Container.Image
+	want.image = "(missing) " + p.Container.Image
 	if found, err := e.api.ImageInspect(ctx, p.Container.Image); err == nil {
-		image = found.ID
+		want.image = found.ID
 	}
-	var binds []mount.Mount
+	is := description{config: have.Config, host: have.HostConfig, image: have.Image}
 	for _, m := range have.Mounts {
-		binds = append(binds, mount.Mount{Source: m.Source, Target: m.Destination, ReadOnly: !m.RW})
+		is.mounts = append(is.mounts, mount.Mount{Source: m.Source, Target: m.Destination, ReadOnly: !m.RW})
 	}
-	want := settings(config, host, host.Mounts, image)
-	var differences []Difference
-	for key, value := range settings(have.Config, have.HostConfig, binds, have.Image) {
-		if value != want[key] {
-			differences = append(differences, Difference{key, value, want[key]})
-		}
-	}
-	slices.SortFunc(differences, func(a, b Difference) int { return strings.Compare(a.Key, b.Key) })
-	return differences, nil
+	return differences(is, want), nil
 }
 
 // Create makes and starts the policy's container.
 func (e *Engine) Create(ctx context.Context, p policy.Policy) error {
-	config, host, err := spec(p)
+	d, err := describe(p)
 	if err != nil {
 		return err
 	}
-	created, err := e.api.ContainerCreate(ctx, config, host, nil, nil, p.Container.Name)
+	created, err := e.api.ContainerCreate(ctx, d.config, d.host, nil, nil, p.Container.Name)
 	if err != nil {
 		return wrap("create the container", err)
 	}
 	if err := e.api.ContainerStart(ctx, created.ID, container.StartOptions{}); err != nil {
-		// What cannot be started is not left to be healed by a login.
+		// Removed, so that no login tries to start it.
 		return errors.Join(wrap("start the container", err), e.Remove(ctx, created.ID))
 	}
 	return nil
 }
 
-// Probe has berth-guest in a running container say whether a session could be
-// started there, and returns its reason if not.
+// Probe asks berth-guest in a running container whether a session could start there. Its
+// error is why not.
 func (e *Engine) Probe(ctx context.Context, name string) error {
 	id, err := e.exec(ctx, name, []string{paths.Guest + "/berth-guest", "probe"})
 	if err != nil {
@@ -122,19 +112,19 @@ func (e *Engine) Probe(ctx context.Context, name string) error {
 		select {
 		case <-ctx.Done():
 			return wrap("inspect the exec", ctx.Err())
-		case <-time.After(pollPause):
+		case <-time.After(pollInterval):
 		}
 	}
 }
 
-// pollPause is between two looks at what the engine has no event for.
-const pollPause = 20 * time.Millisecond
+// pollInterval is the time between two looks at something without an event.
+const pollInterval = 20 * time.Millisecond
 
-// Health is how a container that should run does, and the last that it said.
+// Health is the state of a container that should run.
 type Health struct {
 	Status   string // running, restarting, exited, ... as the engine calls it
 	Restarts int
-	Words    string // of its log, one line
+	LastLog  string // the last line of its log
 }
 
 // Health asks how the container is.
@@ -153,14 +143,14 @@ func (e *Engine) Health(ctx context.Context, name string) (Health, error) {
 	if _, err := stdcopy.StdCopy(&text, &text, io.LimitReader(log, 64<<10)); err != nil {
 		return h, wrap("read the container's log", err)
 	}
-	h.Words = strings.TrimSpace(text.String())
+	h.LastLog = strings.TrimSpace(text.String())
 	return h, nil
 }
 
-// Start makes an existing container run, as it is.
+// Start runs an existing container, as it is.
 func (e *Engine) Start(ctx context.Context, name string) error { return e.heal(ctx, name) }
 
-// Remove ends and removes a container; that there is none is no error.
+// Remove ends and removes a container. A missing one is no error.
 func (e *Engine) Remove(ctx context.Context, name string) error {
 	grace := stopTimeout
 	if err := e.api.ContainerStop(ctx, name, container.StopOptions{Timeout: &grace}); err != nil {
@@ -174,41 +164,4 @@ func (e *Engine) Remove(ctx context.Context, name string) error {
 		}
 	}
 	return nil
-}
-
-// RunCommand is the `docker run` that makes the same container.
-func RunCommand(p policy.Policy) []string {
-	c := p.Container
-	argv := []string{"docker", "run", "--detach", "--init=false", "--userns", usernsMode, "--name", c.Name, "--hostname", c.HostName(), "--user", "0:0", "--workdir", "/",
-		"--network", c.Network, "--restart", c.Restart, "--cap-drop", "ALL"}
-	for _, capability := range c.Capabilities {
-		argv = append(argv, "--cap-add", capability)
-	}
-	argv = append(argv, "--security-opt", "no-new-privileges")
-	if c.Seccomp != "default" {
-		argv = append(argv, "--security-opt", "seccomp="+c.Seccomp)
-	}
-	if c.ReadOnly {
-		argv = append(argv, "--read-only")
-	}
-	for name, value := range sysctls(p) {
-		argv = append(argv, "--sysctl", name+"="+value)
-	}
-	argv = append(argv, "--shm-size", strconv.Itoa(policy.DevShm))
-	for _, path := range c.TmpfsPaths() {
-		argv = append(argv, "--tmpfs", path+":"+c.Tmpfs[path])
-	}
-	for _, m := range mounts(p) {
-		value := fmt.Sprintf("type=bind,source=%s,target=%s", m.Source, m.Target)
-		if m.ReadOnly {
-			value += ",readonly"
-		}
-		argv = append(argv, "--mount", value)
-	}
-	argv = append(argv, "--pids-limit", fmt.Sprint(c.PidsLimit))
-	if c.Memory > 0 {
-		argv = append(argv, "--memory", fmt.Sprint(c.Memory), "--memory-swap", fmt.Sprint(c.Memory))
-	}
-	return append(argv, "--ulimit", fmt.Sprintf("nofile=%d:%d", c.NoFile.Soft, c.NoFile.Hard), "--stop-signal", "SIGTERM", "--stop-timeout", fmt.Sprint(stopTimeout),
-		"--no-healthcheck", "--entrypoint", paths.Guest+"/berth-init", c.Image, command(p))
 }

@@ -3,7 +3,7 @@
 // Package engine talks to the container engine: for a login it starts one
 // program in one container, for an administrator it makes the container what
 // the policy says. It is the only package that knows Docker's API. Its
-// errors wrap one of package fault where one applies, and always the cause.
+// errors wrap the cause, and one of package loginerror where one applies.
 package engine
 
 import (
@@ -37,7 +37,7 @@ func Open(socket string, dial Dial) (*Engine, error) {
 		}
 	}
 	transport := &http.Transport{
-		// One connection does for a login, whose connections are numbered.
+		// One is enough, and a login has a limited number of them.
 		MaxConnsPerHost: 1,
 		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		// The engine is local: no proxy of the environment has a say.

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"os/user"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -23,26 +25,41 @@ type account struct {
 	probe  bool     // made up: judged where /etc/passwd has it too, see probe.go
 }
 
-func (a account) in(patterns []string) bool { return a.by(patterns) != "" }
+func (a account) isMember(patterns []string) bool { return a.firstGroup(patterns) != "" }
 
-// by returns the first of the account's groups that one of patterns names.
-func (a account) by(patterns []string) string {
+// firstGroup returns the first of the account's groups that one of patterns names.
+func (a account) firstGroup(patterns []string) string {
 	for _, g := range a.groups {
-		if like(g, patterns) {
+		if matchesAny(g, patterns) {
 			return g
 		}
 	}
 	return ""
 }
 
-func like(name string, patterns []string) bool {
+func matchesAny(name string, patterns []string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
 		matched, err := path.Match(p, name)
 		return p == name || err == nil && matched
 	})
 }
 
-// people is what NSS says.
+// Members returns which of users are in the group.
+func Members(users []string, gid uint32) (members []string) {
+	id := strconv.FormatUint(uint64(gid), 10)
+	for _, name := range users {
+		account, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		if groups, err := account.GroupIds(); err == nil && slices.Contains(groups, id) {
+			members = append(members, name)
+		}
+	}
+	return members
+}
+
+// people are the accounts and groups that NSS knows.
 type people struct {
 	users  []account
 	groups map[string]string // gid to name
@@ -51,8 +68,8 @@ type people struct {
 
 // lookUp asks NSS, as sshd does: getent(1) speaks to every service of
 // nsswitch.conf. Primary groups count. Where a directory lists nobody, the
-// members of aims' groups are asked for by name.
-func lookUp(ctx context.Context, a aims) (people, error) {
+// members of targets' groups are asked for by name.
+func lookUp(ctx context.Context, t targets) (people, error) {
 	p := people{groups: map[string]string{}, gids: map[string]string{}}
 	passwd, err := getent(ctx, "passwd")
 	if err != nil {
@@ -62,7 +79,7 @@ func lookUp(ctx context.Context, a aims) (people, error) {
 	if err != nil {
 		return p, err
 	}
-	named, err := getent(ctx, "group", slices.Concat(a.groups, a.admins)...)
+	named, err := getent(ctx, "group", slices.Concat(t.groups, t.admins)...)
 	if err != nil {
 		return p, err
 	}
@@ -78,12 +95,12 @@ func lookUp(ctx context.Context, a aims) (people, error) {
 		p.gids[f[0]] = f[2]
 		for _, user := range strings.FieldsFunc(f[3], func(r rune) bool { return r == ',' }) {
 			members[user] = append(members[user], f[0])
-			if like(f[0], a.groups) || like(f[0], a.admins) {
+			if matchesAny(f[0], t.groups) || matchesAny(f[0], t.admins) {
 				wanted = append(wanted, user)
 			}
 		}
 	}
-	wanted = append(wanted, a.users...)
+	wanted = append(wanted, t.users...)
 	known := map[string]bool{}
 	for _, f := range passwd {
 		known[f[0]] = true

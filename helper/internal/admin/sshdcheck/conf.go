@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// The text of sshd's configuration is read for two things only: who is to be
-// asked about, and which line is to blame. What is in force, sshd says.
+// The text of sshd's configuration is read for two things only: which accounts to ask
+// about, and which line is to blame. sshd itself says what is in force.
 
 // line is one keyword with its value.
 type line struct {
@@ -21,32 +21,32 @@ type line struct {
 
 // block is what one Match line begins.
 type block struct {
-	file     string
-	number   int
-	criteria map[string]string // in lower case: the patterns
-	forces   string            // its ForceCommand
+	file         string
+	number       int
+	criteria     map[string]string // in lower case: the patterns
+	forceCommand string            // its ForceCommand
 }
 
 // conf is sshd_config and what it includes, in the order in which sshd reads.
 type conf struct {
 	lines  []line
 	blocks []*block
-	read   map[string]bool
+	files  map[string]bool
 }
 
-// deepest is how deep sshd follows Include (servconf.c).
-const deepest = 16
+// maxIncludeDepth is how deep sshd follows Include (servconf.c).
+const maxIncludeDepth = 16
 
 func readConf(path string) conf {
-	c := conf{read: map[string]bool{}}
+	c := conf{files: map[string]bool{}}
 	c.add(path, filepath.Dir(path), nil, 0)
 	return c
 }
 
-// meant is the configuration as it is meant to be: with the drop-in, also where
+// intendedConf is the configuration as it is meant to be: with the drop-in, also where
 // sshd does not read it.
-func (h Host) meant(c conf) conf {
-	if c.read[h.DropIn] {
+func (h Host) intendedConf(c conf) conf {
+	if c.files[h.DropIn] {
 		return c
 	}
 	return readConf(h.DropIn)
@@ -55,10 +55,10 @@ func (h Host) meant(c conf) conf {
 // add reads path, which is included within a block. Its Match lines end with it.
 func (c *conf) add(path, dir string, within *block, depth int) {
 	text, err := os.ReadFile(path)
-	if err != nil || depth > deepest {
+	if err != nil || depth > maxIncludeDepth {
 		return
 	}
-	c.read[path] = true
+	c.files[path] = true
 	for i, raw := range strings.Split(string(text), "\n") {
 		words := words(raw)
 		if len(words) == 0 {
@@ -76,8 +76,8 @@ func (c *conf) add(path, dir string, within *block, depth int) {
 				break
 			}
 			c.blocks = append(c.blocks, within)
-		case l.key == "forcecommand" && within != nil && within.forces == "":
-			within.forces = l.value
+		case l.key == "forcecommand" && within != nil && within.forceCommand == "":
+			within.forceCommand = l.value
 		}
 		c.lines = append(c.lines, l)
 		if l.key == "include" {
@@ -103,10 +103,10 @@ func words(raw string) []string {
 		switch {
 		case r == '"':
 			quoted = !quoted
-			w.begun = true
+			w.inWord = true
 		case quoted:
 			w.add(r)
-		case r == '#' && !w.begun:
+		case r == '#' && !w.inWord:
 			return w.end()
 		case r == ' ' || r == '\t' || r == '\r' || r == '\f' || r == '=' && len(w.words) == 0:
 			w.end()
@@ -119,34 +119,34 @@ func words(raw string) []string {
 
 // splitter gathers words rune by rune.
 type splitter struct {
-	words []string
-	word  []rune
-	begun bool // also a word that is empty so far
+	words  []string
+	word   []rune
+	inWord bool // also a word that is empty so far
 }
 
-func (w *splitter) add(r rune) { w.word, w.begun = append(w.word, r), true }
+func (w *splitter) add(r rune) { w.word, w.inWord = append(w.word, r), true }
 
 // end ends the word, if there is one, and returns all.
 func (w *splitter) end() []string {
-	if w.begun {
+	if w.inWord {
 		w.words = append(w.words, string(w.word))
 	}
-	w.word, w.begun = nil, false
+	w.word, w.inWord = nil, false
 	return w.words
 }
 
-// aims is whom the configuration means to confine, and whom it lets be.
-type aims struct {
+// targets are the users that the configuration means to confine, and those that it does not.
+type targets struct {
 	groups, admins []string // patterns of names
-	users          []string // who is named one by one
+	users          []string // patterns of users to be confined
 }
 
-// aims takes them from the Match blocks that force session, and, where there is
+// targets takes them from the Match blocks that force session, and, where there is
 // none, from what the drop-in would say.
-func (c conf) aims() aims {
-	var a aims
+func (c conf) targets() targets {
+	var t targets
 	for _, b := range c.blocks {
-		if filepath.Base(b.forces) != program {
+		if filepath.Base(b.forceCommand) != program {
 			continue
 		}
 		add := func(criterion string, wanted, not *[]string) {
@@ -158,29 +158,29 @@ func (c conf) aims() aims {
 				}
 			}
 		}
-		add("group", &a.groups, &a.admins)
-		add("user", &a.users, nil)
+		add("group", &t.groups, &t.admins)
+		add("user", &t.users, nil)
 		// The drop-in was two blocks once.
 		for _, other := range c.blocks {
-			if other.file == b.file && other.forces == "none" {
+			if other.file == b.file && other.forceCommand == "none" {
 				add := strings.Split(other.criteria["group"], ",")
-				a.admins = append(a.admins, add...)
+				t.admins = append(t.admins, add...)
 			}
 		}
 	}
-	if len(a.groups) == 0 {
-		a.admins = append(a.admins, adminGroup)
+	if len(t.groups) == 0 {
+		t.admins = append(t.admins, adminGroup)
 	}
 	// Always: a drop-in that names another group by mistake must not hide it.
-	a.groups = append(a.groups, Group)
-	return a
+	t.groups = append(t.groups, Group)
+	return t
 }
 
-// criteria is what a Match line calls a login's properties, and sshd -C.
+// criteria are the properties of a connection: as a Match line has them, and sshd -C.
 var criteria = map[string]string{"host": "host", "address": "addr", "localaddress": "laddr", "localport": "lport", "rdomain": "rdomain"}
 
-// connections returns what a login may look like to the Match lines: from this
-// host, and as each of them wants it.
+// connections returns the connections to ask about: one from this host, and one for each
+// Match line that matches connections.
 func (c conf) connections() []map[string]string {
 	first := map[string]string{"host": "localhost", "addr": "127.0.0.1", "laddr": "127.0.0.1", "lport": "22"}
 	all := []map[string]string{first}
@@ -205,7 +205,7 @@ func (c conf) connections() []map[string]string {
 			conn[key] = strings.NewReplacer("*", "1", "?", "1").Replace(one)
 			differs = true
 		}
-		if differs && len(all) < mostConnections {
+		if differs && len(all) < maxConnections {
 			all = append(all, conn)
 		}
 	}

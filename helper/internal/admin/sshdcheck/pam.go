@@ -26,7 +26,7 @@ func (e entry) String() string { return fmt.Sprintf("%s:%d", e.file, e.number) }
 
 // readStack returns the lines of one type, auth or session, of a service.
 func (h Host) readStack(service, kind string) ([]entry, error) {
-	// What has no line of this type goes by the service "other".
+	// A service without a line of this type goes by the service "other".
 	for _, name := range []string{service, "other"} {
 		r := stack{dirs: h.PAM, kind: kind}
 		if _, _, err := r.find(name); errors.Is(err, fs.ErrNotExist) {
@@ -118,7 +118,7 @@ func pamWords(raw string) []string {
 		switch {
 		case r == '#' && !bracket:
 			return w.end()
-		case r == '[' && !w.begun:
+		case r == '[' && !w.inWord:
 			bracket = true
 			w.add(r)
 		case r == ']' && bracket:

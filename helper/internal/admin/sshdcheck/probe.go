@@ -11,33 +11,33 @@ import (
 	"strings"
 )
 
-// probes are accounts that only the sshd sees that is asked about them: it is
-// started in a mount namespace of its own, where /etc/passwd and /etc/group are
-// copies that have them. So a group can be judged that has no member yet, and so
-// can an administrator who is in both groups, by sshd's own reading of Match.
+// probes are accounts that are made up. The sshd that is asked about them runs in a mount
+// namespace of its own, with copies of /etc/passwd and /etc/group that have them. So a group
+// without a member can be judged, and an administrator who is in both groups, by sshd's own
+// reading of Match.
 type probes struct {
 	dir      string
 	accounts []account
 }
 
-// noMounts is how wrap's shell ends where it may not mount.
-const noMounts = 99
+// exitNoMount is the status of wrap's shell if it may not mount.
+const exitNoMount = 99
 
 var errNoProbe = errors.New("this host lets nobody mount, so no account can be made up")
 
 const probeName = "berth-probe-"
 
-// firstProbe is an id that no account may have: gids of groups that are not
-// there yet, and the uids.
-const firstProbe = 4294960000
+// firstProbeID is where uids of probes begin, and gids of groups that do not exist yet. No
+// account may have such an id.
+const firstProbeID = 4294960000
 
-func newProbes(p people, a aims) (*probes, error) {
+func newProbes(p people, t targets) (*probes, error) {
 	dir, err := os.MkdirTemp("", "berth-check")
 	if err != nil {
 		return nil, err
 	}
 	b := &probes{dir: dir}
-	if err := b.make(p, a); err != nil {
+	if err := b.writeFiles(p, t); err != nil {
 		b.close()
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func newProbes(p people, a aims) (*probes, error) {
 
 func (b *probes) close() { _ = os.RemoveAll(b.dir) }
 
-func (b *probes) make(p people, a aims) error {
+func (b *probes) writeFiles(p people, t targets) error {
 	passwd, err := os.ReadFile("/etc/passwd")
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func (b *probes) make(p people, a aims) error {
 	if err != nil {
 		return err
 	}
-	plain := func(patterns []string) (names []string) {
+	literalNames := func(patterns []string) (names []string) {
 		for _, name := range patterns {
 			if !strings.ContainsAny(name, "*?") && !slices.Contains(names, name) {
 				names = append(names, name)
@@ -63,8 +63,8 @@ func (b *probes) make(p people, a aims) error {
 		}
 		return names
 	}
-	next := firstProbe
-	lines, groups := ended(string(passwd)), ended(string(group))
+	next := firstProbeID
+	lines, groups := endLine(string(passwd)), endLine(string(group))
 	add := func(primary string, others ...string) {
 		name := fmt.Sprintf("%s%d", probeName, len(b.accounts)+1)
 		gid := p.gids[primary]
@@ -84,10 +84,10 @@ func (b *probes) make(p people, a aims) error {
 			groups: append([]string{primary}, others...), probe: true,
 		})
 	}
-	for _, name := range plain(a.groups) {
+	for _, name := range literalNames(t.groups) {
 		add(name)
-		for _, admins := range plain(a.admins) {
-			// Of a group that is in no file it cannot be made a member.
+		for _, admins := range literalNames(t.admins) {
+			// A group of a directory server is in no file, and gets no member.
 			if strings.Contains("\n"+groups, "\n"+admins+":") {
 				add(name, admins)
 			}
@@ -97,7 +97,7 @@ func (b *probes) make(p people, a aims) error {
 		os.WriteFile(filepath.Join(b.dir, "group"), []byte(groups), 0o644))
 }
 
-func ended(text string) string { return strings.TrimSuffix(text, "\n") + "\n" }
+func endLine(text string) string { return strings.TrimSuffix(text, "\n") + "\n" }
 
 // withMember returns the text of a group file with one member more.
 func withMember(text, group, user string) string {
@@ -114,8 +114,8 @@ func withMember(text, group, user string) string {
 	return strings.Join(lines, "\n")
 }
 
-// wrap returns argv as it runs where the probes are known. nscd, which would
-// answer for the real files, is not reachable there.
+// wrap returns the command that runs argv where the probes exist. nscd, which would answer
+// from the real files, cannot be reached there.
 func (b *probes) wrap(argv []string) []string {
 	const script = `mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/group" /etc/group || exit 99
 [ ! -d /run/nscd ] || mount -t tmpfs tmpfs /run/nscd || exit 99

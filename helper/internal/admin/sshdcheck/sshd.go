@@ -14,11 +14,11 @@ import (
 	"strings"
 )
 
-// effective is what `sshd -T` prints: the values that are in force for one
+// effectiveConfig is what `sshd -T` prints: the values that are in force for one
 // login, by keyword in lower case.
-type effective map[string][]string
+type effectiveConfig map[string][]string
 
-func (e effective) one(key string) string {
+func (e effectiveConfig) first(key string) string {
 	if len(e[key]) == 0 {
 		return ""
 	}
@@ -32,8 +32,8 @@ type sshd struct {
 	probes *probes // for accounts that are made up
 }
 
-// privsep is there only while sshd runs, and sshd -T wants it.
-const privsep = "/run/sshd"
+// privsepDir is there only while sshd runs, and sshd -T wants it.
+const privsepDir = "/run/sshd"
 
 func newSSHD(config string) (*sshd, error) {
 	path, err := exec.LookPath("sshd")
@@ -43,13 +43,13 @@ func newSSHD(config string) (*sshd, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(privsep, 0o755); err != nil {
+	if err := os.MkdirAll(privsepDir, 0o755); err != nil {
 		return nil, err
 	}
 	return &sshd{path: path, config: config}, nil
 }
 
-func (s *sshd) judge(ctx context.Context, a account, conn map[string]string) (effective, error) {
+func (s *sshd) query(ctx context.Context, a account, conn map[string]string) (effectiveConfig, error) {
 	spec := []string{"user=" + a.name}
 	for _, key := range []string{"host", "addr", "laddr", "lport", "rdomain"} {
 		if value, found := conn[key]; found {
@@ -65,12 +65,12 @@ func (s *sshd) judge(ctx context.Context, a account, conn map[string]string) (ef
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	if err := cmd.Run(); err != nil {
 		var exit *exec.ExitError
-		if a.probe && errors.As(err, &exit) && exit.ExitCode() == noMounts {
+		if a.probe && errors.As(err, &exit) && exit.ExitCode() == exitNoMount {
 			return nil, errNoProbe
 		}
 		return nil, fmt.Errorf("sshd -T: %w: %s", err, strings.TrimSpace(stderr.String()))
 	}
-	e := effective{}
+	e := effectiveConfig{}
 	for _, l := range strings.Split(out.String(), "\n") {
 		if key, value, found := strings.Cut(l, " "); found {
 			e[strings.ToLower(key)] = append(e[strings.ToLower(key)], strings.TrimSpace(value))
@@ -79,28 +79,32 @@ func (s *sshd) judge(ctx context.Context, a account, conn map[string]string) (ef
 	return e, nil
 }
 
-// demand is a value that confinement rests on.
+// demand is a value of sshd's that confinement needs.
 type demand struct {
 	key, want string // as sshd -T prints them
 	line      string // how sshd_config has it
-	gets      string // what confined users get without it
-	// covered: DisableForwarding is as good, in every release.
-	covered bool
-	// shell: also where berth-session is the login shell, and nothing is forced.
-	shell bool
+	effect    string // what confined users get without it
+	// forwarding: DisableForwarding does the same, in every release.
+	forwarding bool
+	// loginShell: it also matters where berth-session is the login shell and no command is forced.
+	loginShell bool
 }
 
 var demands = []demand{
-	{key: "allowtcpforwarding", want: "no", line: "AllowTcpForwarding no", gets: "reach the ports of this host, as ssh -L", covered: true, shell: true},
+	{key: "allowtcpforwarding", want: "no", line: "AllowTcpForwarding no",
+		effect: "reach the ports of this host, as ssh -L", forwarding: true, loginShell: true},
 	{key: "allowstreamlocalforwarding", want: "no", line: "AllowStreamLocalForwarding no",
-		gets: "reach the unix sockets of this host, as ssh -L", covered: true, shell: true},
-	{key: "gatewayports", want: "no", line: "GatewayPorts no", gets: "open ports of this host to other hosts, as ssh -R", covered: true, shell: true},
-	{key: "allowagentforwarding", want: "no", line: "AllowAgentForwarding no", gets: "have sshd make sockets in this host's /tmp, as ssh -A", shell: true},
-	{key: "x11forwarding", want: "no", line: "X11Forwarding no", gets: "open ports of this host and start xauth(1) on it, as ssh -X", shell: true},
-	{key: "permittunnel", want: "no", line: "PermitTunnel no", gets: "open tunnels to this host's network, as ssh -w", shell: true},
+		effect: "reach the unix sockets of this host, as ssh -L", forwarding: true, loginShell: true},
+	{key: "gatewayports", want: "no", line: "GatewayPorts no",
+		effect: "open ports of this host to other hosts, as ssh -R", forwarding: true, loginShell: true},
+	{key: "allowagentforwarding", want: "no", line: "AllowAgentForwarding no",
+		effect: "have sshd make sockets in this host's /tmp, as ssh -A", loginShell: true},
+	{key: "x11forwarding", want: "no", line: "X11Forwarding no",
+		effect: "open ports of this host and start xauth(1) on it, as ssh -X", loginShell: true},
+	{key: "permittunnel", want: "no", line: "PermitTunnel no", effect: "open tunnels to this host's network, as ssh -w", loginShell: true},
 	{key: "permituserenvironment", want: "no", line: "PermitUserEnvironment no",
-		gets: "choose by ~/.ssh/environment what the shell that runs berth-session on this host starts with"},
-	{key: "permituserrc", want: "no", line: "PermitUserRC no", gets: "may have ~/.ssh/rc run on this host"},
+		effect: "choose by ~/.ssh/environment what the shell that runs berth-session on this host starts with"},
+	{key: "permituserrc", want: "no", line: "PermitUserRC no", effect: "may have ~/.ssh/rc run on this host"},
 }
 
 // environment is the drop-in's SetEnv: it keeps the login shell, which runs the
@@ -113,30 +117,30 @@ var environment = []string{
 
 // fault is one thing that is wrong with one login.
 type fault struct {
-	gets string // what such users get
-	says string // what sshd says
-	key  string // the keyword to look for in the text
-	line string // what mends it, within the Match block of the drop-in
-	join bool   // what mends it is to be a member of its group
+	effect     string // what such users get
+	evidence   string // what sshd says
+	key        string // the keyword to look for in the text
+	line       string // what mends it, within the Match block of the drop-in
+	needsGroup bool   // membership in the drop-in's group mends it
 }
 
-// confined returns what is wrong with the login of a user who is to be confined.
-func (h Host) confined(a account, e effective) (faults []fault) {
-	force := e.one("forcecommand")
+// confinementFaults returns what is wrong with the login of a user who is to be confined.
+func (h Host) confinementFaults(a account, e effectiveConfig) (faults []fault) {
+	force := e.first("forcecommand")
 	forced, shell := h.isSession(force), h.isSession(a.shell)
 	if !forced && !shell {
-		return []fault{{gets: "get a shell on this host", says: "ForceCommand is " + force,
+		return []fault{{effect: "get a shell on this host", evidence: "ForceCommand is " + force,
 			key: "forcecommand", line: "ForceCommand " + h.Session}}
 	}
 	for _, d := range demands {
-		if !forced && !d.shell || e.one(d.key) == d.want || d.covered && e.one("disableforwarding") == "yes" {
+		if !forced && !d.loginShell || e.first(d.key) == d.want || d.forwarding && e.first("disableforwarding") == "yes" {
 			continue
 		}
 		name, _, _ := strings.Cut(d.line, " ")
-		faults = append(faults, fault{gets: d.gets, says: name + " is " + e.one(d.key), key: d.key, line: d.line})
+		faults = append(faults, fault{effect: d.effect, evidence: name + " is " + e.first(d.key), key: d.key, line: d.line})
 	}
 	if !forced {
-		return joined(append(faults, h.unforced(e)...), a)
+		return mergeFaults(append(faults, h.loginShellFaults(e)...), a)
 	}
 	var missing []string
 	for _, want := range environment {
@@ -146,54 +150,56 @@ func (h Host) confined(a account, e effective) (faults []fault) {
 	}
 	// Where berth-session is the login shell, no other program reads them.
 	if len(missing) > 0 && !shell {
-		faults = append(faults, fault{gets: "have start-up files and libraries of their homes run on this host",
-			says: "SetEnv lacks " + missing[0] + more(len(missing)-1), key: "setenv", line: "SetEnv " + strings.Join(environment, " ")})
+		faults = append(faults, fault{effect: "have start-up files and libraries of their homes run on this host",
+			evidence: "SetEnv lacks " + missing[0] + andMore(len(missing)-1), key: "setenv", line: "SetEnv " + strings.Join(environment, " ")})
 	}
 	return faults
 }
 
-// unforced returns what sshd serves by itself, past the login shell, to an
-// account that has no forced command: its own sftp server, on the host's files.
-func (h Host) unforced(e effective) (faults []fault) {
-	const gets = "read and write this host's files, by the sftp server within sshd"
+// loginShellFaults returns what sshd itself offers an account without a forced command: its
+// own sftp server, which bypasses the login shell and reads the host's files.
+func (h Host) loginShellFaults(e effectiveConfig) (faults []fault) {
+	const effect = "read and write this host's files, by the sftp server within sshd"
 	force := "ForceCommand " + h.Session
 	if slices.ContainsFunc(e["subsystem"], func(s string) bool { return strings.HasPrefix(s, "sftp internal-sftp") }) {
-		faults = append(faults, fault{gets: gets, says: "Subsystem sftp is internal-sftp, and ForceCommand is none", key: "forcecommand", line: force})
+		faults = append(faults, fault{effect: effect,
+			evidence: "Subsystem sftp is internal-sftp, and ForceCommand is none", key: "forcecommand", line: force})
 	}
-	for _, file := range strings.Fields(e.one("authorizedkeysfile")) {
+	for _, file := range strings.Fields(e.first("authorizedkeysfile")) {
 		if file != "none" && (!strings.HasPrefix(file, "/etc/") || strings.Contains(file, "%h")) {
-			faults = append(faults, fault{gets: gets, key: "forcecommand", line: force,
-				says: `a line command="internal-sftp" in ` + file + " is obeyed, for ForceCommand is none"})
+			faults = append(faults, fault{effect: effect, key: "forcecommand", line: force,
+				evidence: `a line command="internal-sftp" in ` + file + " is obeyed, for ForceCommand is none"})
 			break
 		}
 	}
 	return faults
 }
 
-// joined makes one of all faults of an account that nothing but its login shell
-// confines: no Match is meant for it.
-func joined(faults []fault, a account) []fault {
-	if len(faults) == 0 || a.in([]string{Group}) {
+// mergeFaults makes one fault of all, if the account is confined by its login shell alone:
+// no Match is meant for it.
+func mergeFaults(faults []fault, a account) []fault {
+	if len(faults) == 0 || a.isMember([]string{Group}) {
 		return faults
 	}
-	var says []string
+	var evidence []string
 	for _, f := range faults {
-		says = append(says, f.says)
+		evidence = append(evidence, f.evidence)
 	}
-	return []fault{{gets: "reach this host past their login shell", says: strings.Join(says, "; "), join: true}}
+	return []fault{{effect: "reach this host past their login shell", evidence: strings.Join(evidence, "; "), needsGroup: true}}
 }
 
-// whole returns what is wrong with the login of root or of an administrator.
-func (h Host) whole(e effective) (faults []fault) {
-	if force := e.one("forcecommand"); h.isSession(force) {
-		faults = append(faults, fault{gets: "get the container and not this host", says: "ForceCommand is " + force, key: "forcecommand"})
+// adminFaults returns what is wrong with the login of root or of an administrator.
+func (h Host) adminFaults(e effectiveConfig) (faults []fault) {
+	if force := e.first("forcecommand"); h.isSession(force) {
+		faults = append(faults, fault{effect: "get the container and not this host", evidence: "ForceCommand is " + force, key: "forcecommand"})
 	} else if slices.Contains(e["setenv"], environment[0]) {
-		faults = append(faults, fault{gets: "have sessions with the variables of confined users", says: "SetEnv has " + environment[0], key: "setenv"})
+		faults = append(faults, fault{effect: "have sessions with the variables of confined users",
+			evidence: "SetEnv has " + environment[0], key: "setenv"})
 	}
 	return faults
 }
 
-func more(n int) string {
+func andMore(n int) string {
 	if n < 1 {
 		return ""
 	}

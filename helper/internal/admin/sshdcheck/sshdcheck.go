@@ -29,9 +29,9 @@ const (
 
 // Bounds of what is asked: an account costs some 15 ms for each connection.
 const (
-	mostAccounts    = 500
-	mostConnections = 8
-	atOnce          = 4
+	maxAccounts    = 500
+	maxConnections = 8
+	maxParallel    = 4
 )
 
 // Host is where to look.
@@ -55,14 +55,14 @@ func This(session string) Host {
 	}
 }
 
-// setUp is the program that edits sshd's and PAM's files.
-func (h Host) setUp() string { return filepath.Join(filepath.Dir(h.Session), "install-sshd") }
+// installer is the program that edits sshd's and PAM's files.
+func (h Host) installer() string { return filepath.Join(filepath.Dir(h.Session), "install-sshd") }
 
 // Problem is what keeps the host from confining, or a note.
 type Problem struct {
-	Gets string // what whom gets
-	Says string // what sshd or the stack says
-	Mend string // what to do
+	Effect   string // what users get, and which of them
+	Evidence string // what sshd or the stack says
+	Remedy   string // what to do
 }
 
 // Report is what was found.
@@ -70,7 +70,7 @@ type Report struct {
 	Problems []Problem
 	Notes    []string
 	Confined []string // users who are to be confined
-	Whole    []string // root and administrators, as far as they were asked about
+	Admins   []string // root and administrators, as far as they were asked about
 }
 
 // isSession reports whether command is this installation's berth-session.
@@ -86,19 +86,19 @@ func (h Host) isSession(command string) bool {
 // question is an account that sshd is to be asked about.
 type question struct {
 	account
-	confine bool // what is meant; else the account is to have the whole host
+	confine bool // the account is to be confined; else it is to have the whole host
 	group   string
-	answers []effective
+	answers []effectiveConfig
 }
 
-// gather returns whom the configuration means: members, accounts whose login
+// gather returns the accounts to ask about: members of the group, accounts whose login
 // shell is berth-session, root and administrators.
-func (h Host) gather(p people, a aims) (questions []*question) {
+func (h Host) gather(p people, t targets) (questions []*question) {
 	for _, u := range p.users {
-		q := &question{account: u, group: u.by(a.groups)}
-		switch admin := u.in(a.admins); {
+		q := &question{account: u, group: u.firstGroup(t.groups)}
+		switch admin := u.isMember(t.admins); {
 		case u.uid == "0":
-		case h.isSession(u.shell), !admin && q.group != "", !admin && like(u.name, a.users):
+		case h.isSession(u.shell), !admin && q.group != "", !admin && matchesAny(u.name, t.users):
 			q.confine = true
 		case !admin:
 			continue // not berth's
@@ -108,18 +108,18 @@ func (h Host) gather(p people, a aims) (questions []*question) {
 	return questions
 }
 
-// ask has sshd answer, a few at a time. Accounts that cannot be made up have no
+// ask asks sshd each question, a few at a time. Accounts that cannot be made up get no
 // answer.
 func (s *sshd) ask(ctx context.Context, questions []*question, connections []map[string]string) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(questions))
-	slots := make(chan struct{}, atOnce)
+	slots := make(chan struct{}, maxParallel)
 	for i, q := range questions {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			for _, conn := range connections {
-				e, err := s.judge(ctx, q.account, conn)
+				e, err := s.query(ctx, q.account, conn)
 				if err != nil {
 					errs[i] = err
 					return
@@ -144,22 +144,22 @@ func (s *sshd) ask(ctx context.Context, questions []*question, connections []map
 // Check judges sshd and the PAM stack; with stackOnly the latter alone.
 func (h Host) Check(ctx context.Context, stackOnly bool) (Report, error) {
 	c := readConf(h.Config)
-	a := h.meant(c).aims()
-	p, err := lookUp(ctx, a)
+	t := h.intendedConf(c).targets()
+	p, err := lookUp(ctx, t)
 	if err != nil {
 		return Report{}, err
 	}
 	var r Report
-	questions := h.gather(p, a)
-	r.name(questions)
-	made, err := newProbes(p, a)
+	questions := h.gather(p, t)
+	r.addUsers(questions)
+	probes, err := newProbes(p, t)
 	if err != nil {
 		return r, err
 	}
-	defer made.close()
-	probes := h.gather(people{users: made.accounts}, a)
+	defer probes.close()
+	probeQuestions := h.gather(people{users: probes.accounts}, t)
 	if stackOnly {
-		h.judgeStack(&r, append(questions, probes...), "sshd")
+		h.judgeStack(&r, append(questions, probeQuestions...), "sshd")
 		return r, nil
 	}
 	s, err := newSSHD(h.Config)
@@ -170,19 +170,20 @@ func (h Host) Check(ctx context.Context, stackOnly bool) (Report, error) {
 	if err != nil {
 		return r, err
 	}
-	if !h.begun(c, r) {
+	if !h.confinesAnybody(c, r) {
 		r.Notes = append(r.Notes, "nobody is confined yet: no account is in group "+Group+
-			", and sshd's configuration does not name berth-session; "+h.setUp()+" sets sshd and PAM up")
+			", and sshd's configuration does not name berth-session; "+h.installer()+" sets sshd and PAM up")
 		return r, nil
 	}
-	s.probes = made
-	if len(questions) > mostAccounts {
-		r.Notes = append(r.Notes, fmt.Sprintf("sshd was asked about %d of %d accounts", mostAccounts, len(questions)))
-		questions = questions[:mostAccounts]
+	s.probes = probes
+	if len(questions) > maxAccounts {
+		r.Notes = append(r.Notes, fmt.Sprintf("sshd was asked about %d of %d accounts", maxAccounts, len(questions)))
+		questions = questions[:maxAccounts]
 	}
-	questions = append(questions, probes...)
+	questions = append(questions, probeQuestions...)
 	if err := s.ask(ctx, questions, c.connections()); err != nil {
-		r.Problems = append(r.Problems, Problem{Gets: "nobody knows what users get", Says: err.Error(), Mend: "mend what sshd -t complains of"})
+		r.Problems = append(r.Problems, Problem{Effect: "nobody knows what users get", Evidence: err.Error(),
+			Remedy: "mend what sshd -t complains of"})
 		return r, nil
 	}
 	if slices.ContainsFunc(questions, func(q *question) bool { return q.probe && q.answers == nil }) && len(r.Confined) == 0 {
@@ -192,7 +193,7 @@ func (h Host) Check(ctx context.Context, stackOnly bool) (Report, error) {
 	service := "sshd"
 	for _, q := range questions {
 		for _, e := range q.answers {
-			if name := e.one("pamservicename"); name != "" {
+			if name := e.first("pamservicename"); name != "" {
 				service = name
 			}
 		}
@@ -201,8 +202,8 @@ func (h Host) Check(ctx context.Context, stackOnly bool) (Report, error) {
 	return r, nil
 }
 
-// begun reports whether this host is to confine anybody already.
-func (h Host) begun(c conf, r Report) bool {
+// confinesAnybody reports whether this host is to confine anybody already.
+func (h Host) confinesAnybody(c conf, r Report) bool {
 	if len(r.Confined) > 0 {
 		return true
 	}
@@ -214,11 +215,11 @@ func (h Host) begun(c conf, r Report) bool {
 	})
 }
 
-// Confined returns the users whom sshd confines now, or whose login shell does,
+// ConfinedUsers returns the users whom sshd confines now, or whose login shell does,
 // whatever is meant.
-func (h Host) Confined(ctx context.Context) ([]string, error) {
+func (h Host) ConfinedUsers(ctx context.Context) ([]string, error) {
 	c := readConf(h.Config)
-	p, err := lookUp(ctx, h.meant(c).aims())
+	p, err := lookUp(ctx, h.intendedConf(c).targets())
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +237,7 @@ func (h Host) Confined(ctx context.Context) ([]string, error) {
 	for _, q := range all {
 		now := filepath.Base(q.shell) == program
 		for _, e := range q.answers {
-			now = now || filepath.Base(e.one("forcecommand")) == program
+			now = now || filepath.Base(e.first("forcecommand")) == program
 		}
 		if now {
 			names = append(names, q.name)
@@ -245,21 +246,21 @@ func (h Host) Confined(ctx context.Context) ([]string, error) {
 	return names, err
 }
 
-func (r *Report) name(questions []*question) {
+func (r *Report) addUsers(questions []*question) {
 	for _, q := range questions {
 		if q.confine {
 			r.Confined = append(r.Confined, q.name)
 		} else {
-			r.Whole = append(r.Whole, q.name)
+			r.Admins = append(r.Admins, q.name)
 		}
 	}
 }
 
-// few names some of many.
-func few(names []string) string {
+// summarize lists the first names, and counts the others.
+func summarize(names []string) string {
 	const shown = 3
 	if len(names) <= shown {
 		return strings.Join(names, ", ")
 	}
-	return strings.Join(names[:shown], ", ") + more(len(names)-shown)
+	return strings.Join(names[:shown], ", ") + andMore(len(names)-shown)
 }

@@ -12,41 +12,41 @@ import (
 type outcome int
 
 const (
-	succeeds outcome = 1 << iota
-	fails
+	success outcome = 1 << iota
+	failure
 )
 
-// outcomes returns what a line may do to a login of the account. Of most modules
-// nobody knows.
+// outcomes returns how a module may end for a login of the account. Of most modules that is
+// unknown.
 func (h Host) outcomes(e entry, a account) outcome {
 	switch e.module {
 	case "pam_permit.so":
-		return succeeds
+		return success
 	case "pam_deny.so":
-		return fails
+		return failure
 	case "pam_succeed_if.so":
 		return succeedIf(e.args, a)
 	}
-	return succeeds | fails
+	return success | failure
 }
 
 // succeedIf does what pam_succeed_if does with conditions about groups, names,
 // ids and shells. Of any other it knows nothing.
 func succeedIf(args []string, a account) outcome {
-	known := succeeds
+	known := success
 	for i := 0; i < len(args); i++ {
 		switch args[i] {
 		case "debug", "quiet", "quiet_fail", "quiet_success", "audit", "use_uid":
 			continue
 		}
 		if i+2 >= len(args) {
-			return succeeds | fails
+			return success | failure
 		}
 		switch condition(args[i], args[i+1], args[i+2], a) {
-		case fails:
-			return fails // all must hold
-		case succeeds | fails:
-			known = succeeds | fails
+		case failure:
+			return failure // all must hold
+		case success | failure:
+			known = success | failure
 		}
 		i += 2
 	}
@@ -56,9 +56,9 @@ func succeedIf(args []string, a account) outcome {
 func condition(left, how, right string, a account) outcome {
 	is := func(b bool) outcome {
 		if b {
-			return succeeds
+			return success
 		}
-		return fails
+		return failure
 	}
 	value, known := map[string]string{"user": a.name, "uid": a.uid, "gid": a.gid, "shell": a.shell}[left]
 	list := strings.Split(right, ":")
@@ -69,7 +69,7 @@ func condition(left, how, right string, a account) outcome {
 	case left == "user" && how == "notingroup":
 		return is(!member)
 	case !known:
-		return succeeds | fails
+		return success | failure
 	}
 	have, err1 := strconv.ParseInt(value, 10, 64)
 	want, err2 := strconv.ParseInt(right, 10, 64)
@@ -84,7 +84,7 @@ func condition(left, how, right string, a account) outcome {
 		return is(!slices.Contains(list, value))
 	}
 	if err1 != nil || err2 != nil {
-		return succeeds | fails
+		return success | failure
 	}
 	switch how {
 	case "eq":
@@ -100,7 +100,7 @@ func condition(left, how, right string, a account) outcome {
 	case "ge":
 		return is(have >= want)
 	}
-	return succeeds | fails
+	return success | failure
 }
 
 // actions returns what libpam may do after a line: ignore, ok, bad, die, done,
@@ -119,43 +119,43 @@ func actions(control string, o outcome) (out []string) {
 	default:
 		return bracketActions(control, o)
 	}
-	if o&succeeds != 0 {
+	if o&success != 0 {
 		out = append(out, ok)
 	}
-	if o&fails != 0 {
+	if o&failure != 0 {
 		out = append(out, bad)
 	}
 	return out
 }
 
 func bracketActions(control string, o outcome) (out []string) {
-	success, others := "", []string{}
-	byDefault := "bad"
+	onSuccess, others := "", []string{}
+	onDefault := "bad"
 	for _, pair := range strings.Fields(strings.Trim(control, "[]")) {
 		key, value, _ := strings.Cut(pair, "=")
 		switch key {
 		case "success":
-			success = value
+			onSuccess = value
 		case "default":
-			byDefault = value
+			onDefault = value
 		default:
 			others = append(others, value)
 		}
 	}
-	if success == "" {
-		success = byDefault
+	if onSuccess == "" {
+		onSuccess = onDefault
 	}
-	if o&succeeds != 0 {
-		out = append(out, success)
+	if o&success != 0 {
+		out = append(out, onSuccess)
 	}
-	if o&fails != 0 {
-		out = append(append(out, byDefault), others...)
+	if o&failure != 0 {
+		out = append(append(out, onDefault), others...)
 	}
 	return out
 }
 
-// after returns the line that follows line i after an action.
-func after(entries []entry, i int, action string) int {
+// nextLine returns the line that follows line i after an action.
+func nextLine(entries []entry, i int, action string) int {
 	level := entries[i].level
 	jump, err := strconv.Atoi(action)
 	switch {
@@ -177,9 +177,9 @@ func after(entries []entry, i int, action string) int {
 	return i
 }
 
-// reach returns the lines that a login of the account may come to, whatever
-// modules do that nobody knows; smooth, those of one in which they all succeed.
-func (h Host) reach(entries []entry, a account, smooth bool) []entry {
+// reach returns the lines that a login of the account may come to, however unknown modules
+// end. With allSucceed they all succeed, as far as they can.
+func (h Host) reach(entries []entry, a account, allSucceed bool) []entry {
 	seen := make([]bool, len(entries))
 	next := []int{0}
 	for len(next) > 0 {
@@ -191,11 +191,11 @@ func (h Host) reach(entries []entry, a account, smooth bool) []entry {
 		seen[i] = true
 		e := entries[i]
 		o := h.outcomes(e, a)
-		if e.control == "" || smooth && o&succeeds != 0 {
-			o = succeeds
+		if e.control == "" || allSucceed && o&success != 0 {
+			o = success
 		}
 		for _, action := range actions(e.control, o) {
-			next = append(next, after(entries, i, action))
+			next = append(next, nextLine(entries, i, action))
 		}
 	}
 	var out []entry

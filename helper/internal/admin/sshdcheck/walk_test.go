@@ -96,7 +96,7 @@ func TestStackThatCannotBeRead(t *testing.T) {
 		h := host(t, services)
 		var r Report
 		h.judgeStack(&r, []*question{{account: account{name: "alice"}, confine: true}}, "sshd")
-		if len(r.Problems) != 1 || r.Problems[0].Gets != "nobody knows what users get" {
+		if len(r.Problems) != 1 || r.Problems[0].Effect != "nobody knows what users get" {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}

@@ -42,69 +42,105 @@ type Rules struct {
 	Held           []uint32 // groups whose members are as good as root
 }
 
+// rule is one rule: its name, and how its field is written and read.
+type rule struct {
+	name  string
+	write func(Rules) string
+	read  func(*Rules, string) error
+}
+
+// table is all rules in the order of the file. A rule is a field of Rules and an entry
+// here; `berth up` gives it its value (admin/hostfiles, Rules).
+var table = []rule{
+	number("uid_min", func(r *Rules) *uint32 { return &r.UIDMin }, 1),
+	number("uid_max", func(r *Rules) *uint32 { return &r.UIDMax }, 0),
+	number("limit", func(r *Rules) *int { return &r.Limit }, 1),
+	flag("linger", func(r *Rules) *bool { return &r.Linger }),
+	text("shell", func(r *Rules) *string { return &r.Shell }),
+	number("processes", func(r *Rules) *uint64 { return &r.Processes }, 1),
+	ids("held", func(r *Rules) *[]uint32 { return &r.Held }),
+}
+
+func number[T int | uint32 | uint64](name string, field func(*Rules) *T, least T) rule {
+	return rule{name,
+		func(r Rules) string { return fmt.Sprint(*field(&r)) },
+		func(r *Rules, value string) error {
+			n, err := id(value)
+			if *field(r) = T(n); err == nil && T(n) < least {
+				err = strconv.ErrRange
+			}
+			return err
+		}}
+}
+
+func flag(name string, field func(*Rules) *bool) rule {
+	return rule{name,
+		func(r Rules) string { return strconv.FormatBool(*field(&r)) },
+		func(r *Rules, value string) (err error) {
+			*field(r), err = strconv.ParseBool(value)
+			return err
+		}}
+}
+
+func text(name string, field func(*Rules) *string) rule {
+	return rule{name,
+		func(r Rules) string { return *field(&r) },
+		func(r *Rules, value string) error {
+			*field(r) = value
+			return nil
+		}}
+}
+
+func ids(name string, field func(*Rules) *[]uint32) rule {
+	return rule{name,
+		func(r Rules) string { return strings.Trim(strings.ReplaceAll(fmt.Sprint(*field(&r)), " ", ","), "[]") },
+		func(r *Rules, value string) error {
+			for _, word := range strings.FieldsFunc(value, func(c rune) bool { return c == ',' }) {
+				n, err := id(word)
+				if err != nil {
+					return err
+				}
+				*field(r) = append(*field(r), n)
+			}
+			return nil
+		}}
+}
+
+func id(text string) (uint32, error) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	return uint32(n), err
+}
+
 // ErrIncomplete is a list of rules that lacks one, or has one that is unknown,
 // malformed or given twice.
 var ErrIncomplete = errors.New("the rules are not whole")
 
 // Words encodes r.
 func (r Rules) Words() []string {
-	held := make([]string, len(r.Held))
-	for i, gid := range r.Held {
-		held[i] = strconv.FormatUint(uint64(gid), 10)
+	words := make([]string, len(table))
+	for i, rule := range table {
+		words[i] = rule.name + "=" + rule.write(r)
 	}
-	return []string{
-		fmt.Sprintf("uid_min=%d", r.UIDMin), fmt.Sprintf("uid_max=%d", r.UIDMax), fmt.Sprintf("limit=%d", r.Limit),
-		fmt.Sprintf("linger=%t", r.Linger), "shell=" + r.Shell, fmt.Sprintf("processes=%d", r.Processes), "held=" + strings.Join(held, ","),
-	}
+	return words
 }
 
 // Parse decodes what Words made. Every rule must be there: none has a default
 // that would be safe for every site.
 func Parse(words []string) (Rules, error) {
 	var r Rules
-	var seen []string
+	seen := make([]bool, len(table))
 	for _, word := range words {
-		key, value, _ := strings.Cut(word, "=")
-		var err error
-		switch key {
-		case "uid_min":
-			r.UIDMin, err = id(value)
-		case "uid_max":
-			r.UIDMax, err = id(value)
-		case "limit":
-			r.Limit, err = strconv.Atoi(value)
-		case "linger":
-			r.Linger, err = strconv.ParseBool(value)
-		case "shell":
-			r.Shell = value
-		case "processes":
-			r.Processes, err = strconv.ParseUint(value, 10, 32)
-		case "held":
-			for _, text := range strings.FieldsFunc(value, func(c rune) bool { return c == ',' }) {
-				var gid uint32
-				gid, err = id(text)
-				r.Held = append(r.Held, gid)
-				if err != nil {
-					break
-				}
-			}
-		default:
+		name, value, _ := strings.Cut(word, "=")
+		i := slices.IndexFunc(table, func(t rule) bool { return t.name == name })
+		if i < 0 || seen[i] || table[i].read(&r, value) != nil {
 			return Rules{}, fmt.Errorf("%w: %q", ErrIncomplete, word)
 		}
-		if err != nil || slices.Contains(seen, key) {
-			return Rules{}, fmt.Errorf("%w: %q", ErrIncomplete, word)
-		}
-		seen = append(seen, key)
+		seen[i] = true
 	}
-	if len(seen) != len(Rules{}.Words()) || r.UIDMin < 1 || r.Limit < 1 || r.Processes < 1 {
+	if slices.Contains(seen, false) {
 		return Rules{}, fmt.Errorf("%w: %q", ErrIncomplete, words)
 	}
 	return r, nil
-}
-
-func id(text string) (uint32, error) {
-	n, err := strconv.ParseUint(text, 10, 32)
-	return uint32(n), err
 }
 
 // Load reads the file at path, which root must own and nobody else may write.

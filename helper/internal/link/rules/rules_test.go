@@ -53,6 +53,19 @@ func TestIncomplete(t *testing.T) {
 	}
 }
 
+// Each field of Rules has its rule: none is lost on the way.
+func TestEveryFieldHasARule(t *testing.T) {
+	if fields := reflect.TypeFor[Rules]().NumField(); fields != len(table) {
+		t.Errorf("%d fields, %d rules", fields, len(table))
+	}
+	v := reflect.ValueOf(some)
+	for i := range v.NumField() {
+		if v.Field(i).IsZero() {
+			t.Errorf("the round trip does not show %s", v.Type().Field(i).Name)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(strings.Join(some.Words(), "\n"))
 	f.Add("uid_min=0\nheld=,,x")

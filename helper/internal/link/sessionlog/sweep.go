@@ -17,10 +17,12 @@ import (
 // mostNames bounds what is looked at in one user's directory.
 const mostNames = 4096
 
-// Prepare makes Dir, in which pam_berth.so makes the users' directories, and writes
+// Prepare makes dir, which is Dir, in which pam_berth.so makes the users' directories, and writes
 // the ends of sessions that nobody is left to write: the host has crashed, or sshd
 // was killed with them.
-func Prepare() error { return prepare(Dir, (&sink{journal: journalSocket, syslog: syslogSocket}).send) }
+func Prepare(dir string) error {
+	return prepare(dir, (&sink{journal: journalSocket, syslog: syslogSocket}).send)
+}
 
 func prepare(dir string, out func(int, []field)) error {
 	// Users pass, and root alone changes anything.

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package containers makes and runs the policy's container, and says in what state it is
+// and whether logins work.
+//
+// Process: berth. As: root.
+package containers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"berth/helper/internal/admin/control"
+	"berth/helper/internal/admin/engine"
+	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/policy"
+)
+
+// Engine is what is asked of the container engine (package engine).
+type Engine interface {
+	Inspect(context.Context, policy.Policy) (engine.State, error)
+	Create(context.Context, policy.Policy) error
+	Start(ctx context.Context, name string) error
+	Remove(ctx context.Context, name string) error
+	Health(ctx context.Context, name string) (engine.Health, error)
+	Probe(ctx context.Context, name string) error
+}
+
+// Keeper is what is asked of the container's first process (package control).
+type Keeper interface {
+	Count() (control.Count, error)
+	Renew() error
+	Settle(terminals int64) (notes []string, err error)
+}
+
+// Container is the policy's.
+type Container struct {
+	Policy policy.Policy
+	Engine Engine
+	Keeper Keeper
+	Socket string // where it serves sessions
+	Out    io.Writer
+	Err    io.Writer // notes for the administrator
+}
+
+// ErrDifferent says that the container runs, but not as it is configured.
+var ErrDifferent = errors.New("the container is not as berth.toml has it")
+
+func (c Container) name() string { return c.Policy.Container.Name }
+
+func (c Container) note(format string, args ...any) {
+	fmt.Fprintf(c.Err, "berth: "+format+"\n", args...)
+}
+
+// Up makes and starts the container, and returns when a session in it would succeed. If it
+// differs from the policy, Up says how; with recreate it makes the container anew, and
+// without it fails.
+func (c Container) Up(ctx context.Context, recreate bool) error {
+	state, err := c.Engine.Inspect(ctx, c.Policy)
+	if err != nil {
+		return err
+	}
+	if c.Policy.Transport != policy.Exec && !state.LiveRestore {
+		c.note("the engine ends its containers when it stops; with \"live-restore\": true in its daemon.json the sessions outlive it")
+	}
+	for _, d := range state.Differences {
+		fmt.Fprintf(c.Out, "%s: %s: is %q, should be %q\n", c.name(), d.Key, d.Have, d.Want)
+	}
+	if state.Exists && len(state.Differences) > 0 && recreate {
+		if err := c.Engine.Remove(ctx, c.name()); err != nil {
+			return err
+		}
+		state = engine.State{}
+	}
+	done := "runs"
+	switch {
+	case !state.Exists:
+		err, done = c.Engine.Create(ctx, c.Policy), "is created and runs"
+	case state.Status != "running":
+		err, done = c.Engine.Start(ctx, c.name()), "was "+state.Status+" and runs"
+	}
+	if err != nil {
+		return err
+	}
+	// With another command it is no container of berth's, or of the other transport.
+	if !slices.ContainsFunc(state.Differences, func(d engine.Difference) bool { return d.Key == "command" }) {
+		if err := c.renew(ctx, state.Exists); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(c.Out, "%s %s\n", c.name(), done)
+	if len(state.Differences) > 0 {
+		return ErrDifferent
+	}
+	return nil
+}
+
+// Down ends every session and removes the container.
+func (c Container) Down(ctx context.Context) error {
+	if err := c.Engine.Remove(ctx, c.name()); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.Out, "%s is gone\n", c.name())
+	return nil
+}
+
+// Settle does what is due after each start of the container.
+func (c Container) Settle() error {
+	notes, err := c.Keeper.Settle(c.Policy.Container.Terminals)
+	for _, note := range notes {
+		c.note("%s", note)
+	}
+	return err
+}
+
+// renew returns when a session in the running container would succeed. If the container
+// existed before, its programs and rules may be older than berth and berth.toml, and are
+// replaced.
+func (c Container) renew(ctx context.Context, existed bool) error {
+	if err := c.awaitService(ctx); err != nil {
+		return err
+	}
+	if existed {
+		if err := c.Keeper.Renew(); err != nil {
+			return fmt.Errorf("%s goes on with the rules and programs that it has: %w", c.name(), err)
+		}
+		if err := c.awaitService(ctx); err != nil {
+			return err
+		}
+	}
+	return c.Settle()
+}
+
+const (
+	startTimeout = 20 * time.Second      // from a container's start until it serves
+	pollInterval = 20 * time.Millisecond // between two looks at something without an event
+)
+
+// awaitService waits until a session would succeed in the container. Its error is why none
+// will.
+func (c Container) awaitService(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		err := c.checkService(ctx)
+		if err == nil || errors.Is(err, control.ErrRemapped) {
+			return err
+		}
+		health, herr := c.Engine.Health(ctx, c.name())
+		if herr == nil && health.Restarts > 1 {
+			return fmt.Errorf("%s ends as soon as it is started, %d times by now: %s", c.name(), health.Restarts, health.LastLog)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s is %s, and serves no sessions: %w: the last line of its log: %s", c.name(), health.Status, err, health.LastLog)
+		}
+	}
+}
+
+// checkService fails if a session would fail now.
+func (c Container) checkService(ctx context.Context) error {
+	count, err := c.Keeper.Count()
+	if err != nil {
+		return err
+	}
+	if c.Policy.Transport != policy.Direct {
+		if err := c.Engine.Probe(ctx, c.name()); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.Policy.Transport == policy.Exec:
+		return nil
+	case count.Server == 0:
+		return errors.New("no server runs in it")
+	case count.Spare == 0:
+		return errors.New("no supervisor is ready in it")
+	}
+	return checkServer(c.Socket)
+}
+
+// serverTimeout is for the server's answer to one caller.
+const serverTimeout = time.Second
+
+// checkServer fails unless the server answers on the socket. A refusal is an answer: it
+// refuses root.
+func checkServer(socket string) error {
+	line, err := lifeline.Dial(socket, serverTimeout)
+	if err != nil {
+		return err
+	}
+	defer line.Close()
+	if err := line.SetDeadline(time.Now().Add(serverTimeout)); err != nil {
+		return err
+	}
+	_, err = line.Ask(lifeline.Hello, nil, lifeline.Ready)
+	if refused := (*lifeline.Refused)(nil); errors.As(err, &refused) {
+		return nil
+	}
+	return err
+}
