@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"berth/helper/internal/link/paths"
+	"berth/helper/internal/link/sessionlog"
 	"berth/helper/internal/policy"
 )
 
@@ -36,7 +37,7 @@ func TestPathsInC(t *testing.T) {
 			"UNSETTLED": paths.Serve + "/" + paths.Unsettled, "REGISTER": paths.Register,
 		},
 		"cmd/berth-session-exec/prelude.c": {"ENGINE": policy.EngineLink, "LIFELINES": policy.LifelineDir + "/"},
-		"../pam/berth.h":                   {"NAMES": policy.NamesDir, "UNSETTLED": policy.ServeDir + "/" + paths.Unsettled},
+		"../pam/berth.h":                   {"NAMES": policy.NamesDir, "SESSIONS": sessionlog.Dir, "UNSETTLED": policy.ServeDir + "/" + paths.Unsettled},
 	} {
 		have := definedStrings(t, header)
 		for name, path := range want {

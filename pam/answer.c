@@ -64,7 +64,7 @@ static void take_line(struct reader *r)
 	}
 	if (text[0] == 'X' && code > 0) {
 		errno = code;
-		pam_syslog(r->pamh, LOG_ERR, "the worker %s could not be run: %m%s", r->self, berth_floor(code));
+		berth_log(r->pamh, LOG_ERR, "the worker %s could not be run: %m%s", r->self, berth_floor(code));
 		r->result = PAM_SYSTEM_ERR;
 		return;
 	}
@@ -72,7 +72,7 @@ static void take_line(struct reader *r)
 		return;
 	if (text[0] == 'U') {
 		if (!r->o->silent && text[1] && !r->told++)
-			pam_info(r->pamh, "%s", text + 1);
+			berth_tell(r->pamh, PAM_TEXT_INFO, "%s", text + 1);
 		return;
 	}
 	for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
@@ -81,7 +81,7 @@ static void take_line(struct reader *r)
 	if (level == LOG_DEBUG && !r->o->debug)
 		return;
 	/* What has no mark is a crashing runtime's. */
-	pam_syslog(r->pamh, level, "%s", strchr("EWID", text[0]) ? text + 1 : text);
+	berth_log(r->pamh, level, "%s", strchr("EWID", text[0]) ? text + 1 : text);
 }
 
 long berth_now_ms(void)

@@ -25,8 +25,6 @@ int berth_answer(struct reader *r, int fd);
 /* Takes a last line that the worker did not end. */
 void berth_answer_rest(struct reader *r);
 
-long berth_now_ms(void);
-
 /* What to add to the words for an error that says that the kernel is too old. */
 const char *berth_floor(int error);
 

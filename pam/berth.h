@@ -43,6 +43,10 @@ struct berth_options {
 /* Where a host with berth's container wants the names of its users. */
 #define NAMES "/var/lib/berth/names"
 
+/* Where it wants a directory for each user, for the record of sessions
+ * (helper/internal/link/sessionlog has the same path and names). */
+#define SESSIONS "/var/lib/berth/sessions"
+
 /* A container that was started since the last session, or a part of it, has this
  * file: root of the host is to look after it (berth settle, berth(8)). */
 #define UNSETTLED "/var/lib/berth/serve/unsettled"
@@ -57,5 +61,19 @@ int berth_home(pam_handle_t *pamh, const struct passwd *pw, const struct berth_o
 int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o, const char *type);
 int berth_names(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o);
 int berth_settle(pam_handle_t *pamh, const struct berth_options *o);
+
+/* Gives the connection an id, which goes into every message and to berth-session,
+ * and the user a directory for what has no end yet (sessions.c). */
+void berth_connect(pam_handle_t *pamh, const struct passwd *pw);
+/* Writes the ends that the connection's sessions could not write. */
+void berth_disconnect(pam_handle_t *pamh);
+
+/* A line for the log, and one for the user (style: PAM_ERROR_MSG or PAM_TEXT_INFO),
+ * with the connection's id. */
+__attribute__((format(printf, 3, 4))) void berth_log(const pam_handle_t *pamh, int level, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void berth_tell(pam_handle_t *pamh, int style, const char *format, ...);
+
+/* Milliseconds of a clock that is never set. */
+long berth_now_ms(void);
 
 #endif

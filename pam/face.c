@@ -35,7 +35,7 @@ static void number(pam_handle_t *pamh, const char *option, const char *text, uns
 	errno = 0;
 	unsigned long n = strtoul(text, &end, 10);
 	if (errno || *end || *text < '0' || *text > '9' || n < low || n > high)
-		pam_syslog(pamh, LOG_ERR, "%s is not a number from %lu to %lu and is ignored", option, low, high);
+		berth_log(pamh, LOG_ERR, "%s is not a number from %lu to %lu and is ignored", option, low, high);
 	else
 		*to = n;
 }
@@ -47,7 +47,7 @@ static void choice(pam_handle_t *pamh, const char *option, const char *text, con
 	else if (!strcmp(text, no))
 		*to = 0;
 	else
-		pam_syslog(pamh, LOG_ERR, "%s is neither %s nor %s and is ignored", option, no, yes);
+		berth_log(pamh, LOG_ERR, "%s is neither %s nor %s and is ignored", option, no, yes);
 }
 
 static void parse(pam_handle_t *pamh, int flags, int argc, const char **argv, struct berth_options *o)
@@ -81,7 +81,7 @@ static void parse(pam_handle_t *pamh, int flags, int argc, const char **argv, st
 		else if (!strncmp(a, "exec_failure=", 13))
 			choice(pamh, a, value, "ignore", "deny", &o->deny);
 		else
-			pam_syslog(pamh, LOG_ERR, "unknown option: %s", a);
+			berth_log(pamh, LOG_ERR, "unknown option: %s", a);
 	}
 	o->timeout = (int)timeout;
 }
@@ -151,12 +151,12 @@ static int served(pam_handle_t *pamh, const struct berth_options *o, const struc
 
 	*pw = NULL;
 	if (pam_get_user(pamh, &name, NULL) != PAM_SUCCESS || !name || !*name) {
-		pam_syslog(pamh, LOG_ERR, "the calling program names no user");
+		berth_log(pamh, LOG_ERR, "the calling program names no user");
 		return PAM_USER_UNKNOWN;
 	}
 	const struct passwd *found = pam_modutil_getpwnam(pamh, name);
 	if (!found) {
-		pam_syslog(pamh, LOG_ERR, "the user is not known to the name service");
+		berth_log(pamh, LOG_ERR, "the user is not known to the name service");
 		return PAM_USER_UNKNOWN;
 	}
 	/* A caller without root's rights (systemd's sd-pam, a user's pamtester)
@@ -177,7 +177,7 @@ static int script(pam_handle_t *pamh, const struct passwd *pw, const struct bert
 	if (result == PAM_SUCCESS || !o->deny)
 		return PAM_SUCCESS;
 	if (!o->silent)
-		pam_error(pamh, "Your session could not be prepared; please tell the administrator.");
+		berth_tell(pamh, PAM_ERROR_MSG, "Your session could not be prepared; please tell the administrator.");
 	return result;
 }
 
@@ -205,16 +205,17 @@ HOOK int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char
 	int result = served(pamh, &o, &pw);
 	if (result != PAM_SUCCESS || !pw)
 		return result;
+	berth_connect(pamh, pw);
 	if (pw->pw_dir[0] != '/') {
-		pam_syslog(pamh, LOG_ERR, "the home of %s is not an absolute path: %s", pw->pw_name, pw->pw_dir);
+		berth_log(pamh, LOG_ERR, "the home of %s is not an absolute path: %s", pw->pw_name, pw->pw_dir);
 		if (!o.silent)
-			pam_error(pamh, "Your home directory is not an absolute path; please tell the administrator.");
+			berth_tell(pamh, PAM_ERROR_MSG, "Your home directory is not an absolute path; please tell the administrator.");
 		return PAM_PERM_DENIED;
 	}
 	if (!ready(pw, &o))
 		result = berth_home(pamh, pw, &o);
 	else if (o.debug)
-		pam_syslog(pamh, LOG_DEBUG, "the home of %s is in place", pw->pw_name);
+		berth_log(pamh, LOG_DEBUG, "the home of %s is in place", pw->pw_name);
 	/* A session without names is better than none: what fails here is logged. */
 	if (result == PAM_SUCCESS && !named(pw))
 		berth_names(pamh, pw, &o);
@@ -229,8 +230,10 @@ HOOK int pam_sm_close_session(pam_handle_t *pamh, int flags, int argc, const cha
 	struct berth_options o;
 	const struct passwd *pw;
 
+	int result = PAM_SUCCESS;
 	parse(pamh, flags, argc, argv, &o);
-	if (!o.exec || served(pamh, &o, &pw) != PAM_SUCCESS || !pw)
-		return PAM_SUCCESS;
-	return script(pamh, pw, &o, "close_session");
+	if (o.exec && served(pamh, &o, &pw) == PAM_SUCCESS && pw)
+		result = script(pamh, pw, &o, "close_session");
+	berth_disconnect(pamh);
+	return result;
 }

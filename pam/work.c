@@ -129,7 +129,7 @@ static int end_worker(struct reader *r, pid_t pid, int pidfd, int patience)
 		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 		if (!ends_within(pidfd, UNTIL_DEAD_MS)) {
 			/* It hangs in the kernel, as on a frozen file system. */
-			pam_syslog(r->pamh, LOG_ERR, "the worker, process %d, does not die and is left behind", (int)pid);
+			berth_log(r->pamh, LOG_ERR, "the worker, process %d, does not die and is left behind", (int)pid);
 			wait = WNOHANG;
 		}
 	}
@@ -163,7 +163,7 @@ static int start_and_read(struct reader *r, char **argv)
 	sigset_t all, mask, quiet, pending;
 
 	if (pipe2(ends, O_CLOEXEC) != 0) {
-		pam_syslog(r->pamh, LOG_ERR, "pipe: %m");
+		berth_log(r->pamh, LOG_ERR, "pipe: %m");
 		return PAM_SYSTEM_ERR;
 	}
 	/* The host's handlers must not run in the child, nor for it. Whatever the host
@@ -194,23 +194,23 @@ static int start_and_read(struct reader *r, char **argv)
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	if (pid < 0) {
 		errno = failure;
-		pam_syslog(r->pamh, LOG_ERR, "fork: %m");
+		berth_log(r->pamh, LOG_ERR, "fork: %m");
 		return PAM_SYSTEM_ERR;
 	}
 	if (pid > 0 && pidfd < 0) {
 		errno = failure;
-		pam_syslog(r->pamh, LOG_ERR, "pidfd_open(2): %m%s", berth_floor(failure));
+		berth_log(r->pamh, LOG_ERR, "pidfd_open(2): %m%s", berth_floor(failure));
 		return PAM_SYSTEM_ERR;
 	}
 	if (r->result >= 0)
 		return r->result;
 	berth_answer_rest(r);
 	if (!timely)
-		pam_syslog(r->pamh, LOG_ERR, "the worker was not done after %d s and was killed", r->o->timeout);
+		berth_log(r->pamh, LOG_ERR, "the worker was not done after %d s and was killed", r->o->timeout);
 	else if (status != -1 && WIFSIGNALED(status))
-		pam_syslog(r->pamh, LOG_ERR, "the worker %s ended without a result: signal %d", r->self, WTERMSIG(status));
+		berth_log(r->pamh, LOG_ERR, "the worker %s ended without a result: signal %d", r->self, WTERMSIG(status));
 	else
-		pam_syslog(r->pamh, LOG_ERR, "the worker %s ended without a result: status %d", r->self, status == -1 ? -1 : WEXITSTATUS(status));
+		berth_log(r->pamh, LOG_ERR, "the worker %s ended without a result: status %d", r->self, status == -1 ? -1 : WEXITSTATUS(status));
 	return PAM_SESSION_ERR;
 }
 
@@ -271,7 +271,7 @@ static int run(struct reader *r, struct arguments *a)
 	if (a->failed) {
 		result = PAM_BUF_ERR;
 	} else if (!dladdr((void *)berth_home, &self) || !self.dli_fname || self.dli_fname[0] != '/') {
-		pam_syslog(r->pamh, LOG_ERR, "the module does not know its own path");
+		berth_log(r->pamh, LOG_ERR, "the module does not know its own path");
 	} else {
 		r->self = self.dli_fname;
 		result = start_and_read(r, a->argv);
@@ -293,7 +293,7 @@ int berth_home(pam_handle_t *pamh, const struct passwd *pw, const struct berth_o
 	int result = run(&r, &a);
 	/* A worker that came to a result has told her why. */
 	if (result != PAM_SUCCESS && !(r.told && r.result >= 0) && !o->silent)
-		pam_error(pamh, "Your home directory could not be prepared; please tell the administrator.");
+		berth_tell(pamh, PAM_ERROR_MSG, "Your home directory could not be prepared; please tell the administrator.");
 	return result;
 }
 

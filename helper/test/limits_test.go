@@ -54,7 +54,7 @@ func TestResourceLimits(t *testing.T) {
 				}
 				continue
 			}
-			line := regexp.MustCompile(`^berth: (.*) \(id ([0-9a-f]{8})\)\n$`).FindStringSubmatch(r.Err)
+			line := regexp.MustCompile(`^berth: (.*) \(id ([0-9a-f]{8}(?:-[0-9a-f]{8})?)\)\n$`).FindStringSubmatch(r.Err)
 			if line == nil || r.Out != "" || r.Status != 255 && c.words != some || r.Status == 0 || !strings.Contains(line[1], c.words) {
 				t.Errorf("%s %s: %+v, want %q", program, c.limits, r, c.words)
 				continue

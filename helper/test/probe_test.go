@@ -48,15 +48,15 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	var err error
-	if lab, err = labs.Raise(); err == nil {
-		defer lab.Down()
-		err = installProbe(lab)
-	}
-	if err != nil {
+	if lab, err = labs.Raise(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
+	if err = installProbe(lab); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return lab.Close(1)
+	}
+	return lab.Close(m.Run())
 }
 
 // installProbe puts this program where the lab's users, and the container's, find it.

@@ -23,7 +23,7 @@ func login(t *testing.T, h *Host) {
 	if r.Status != 42 || r.Out != want+"/home/alice\ncontained\ndocker-default (enforce)\n" {
 		t.Errorf("alice by key: %+v, want id %q", r, want)
 	}
-	if log := h.Run(t, "journalctl -b -t berth-session --no-pager"); !regexp.MustCompile(`"session ended" .*user=alice.*status=42`).MatchString(log) {
+	if log := h.Run(t, "journalctl -b -t berth-session --no-pager"); !regexp.MustCompile(`session ended id=\S+ user=alice reason=exit status=42`).MatchString(log) {
 		t.Errorf("the journal has no end of alice's session:\n%s", log)
 	}
 }

@@ -57,7 +57,12 @@ func New(t testing.TB, config string) *Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(l.Down)
+	t.Cleanup(func() {
+		for _, wrong := range l.CheckRecord() {
+			t.Error("the record of sessions: ", wrong)
+		}
+		l.Down()
+	})
 	return l
 }
 

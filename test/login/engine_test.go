@@ -32,7 +32,7 @@ func TestEngineGone(t *testing.T) {
 		if took := time.Since(start); took > 15*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		if !strings.Contains(log, "error=") {
+		if !strings.Contains(log, "session failed") {
 			t.Errorf("the log has no reason: %s", log)
 		}
 		if r := finish(l.SSH("admin", "id -un")); r.Out != "admin\n" {

@@ -49,8 +49,7 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	lab = &Lab{l}
-	defer lab.Down()
-	return m.Run()
+	return lab.Close(m.Run())
 }
 
 // newLab raises a lab for one test, with config laid over berth.toml.

@@ -10,11 +10,11 @@ import (
 )
 
 // refusal checks that nobody got in, in one line with an id, and returns the
-// log line of that id.
+// line of the log that has the reason.
 func (l *Lab) refusal(t *testing.T, r Result, words ...string) string {
 	t.Helper()
 	line := strings.TrimSpace(r.Err)
-	id := regexp.MustCompile(`^berth: .* \(id ([0-9a-f]{8})\)$`).FindStringSubmatch(line)
+	id := regexp.MustCompile(`^berth: .* \(id ([0-9a-f]{8}(?:-[0-9a-f]{8})?)\)$`).FindStringSubmatch(line)
 	if r.Status != 255 || r.Out != "" || id == nil {
 		t.Fatalf("not one line with an id and status 255: %+v", r)
 	}
@@ -23,7 +23,7 @@ func (l *Lab) refusal(t *testing.T, r Result, words ...string) string {
 			t.Errorf("%q does not say %q", line, word)
 		}
 	}
-	return l.logged(t, "id="+id[1], "level=ERROR")
+	return l.logged(t, "id="+id[1], "reason=")
 }
 
 func TestRefusedAccounts(t *testing.T) {

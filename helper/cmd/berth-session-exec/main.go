@@ -21,25 +21,26 @@ import (
 )
 
 func main() {
-	pre := readPrelude()
-	login.Main(login.Way{
+	privileged := readPrelude()
+	login.Main(login.Program{
+		Name:        policy.Exec,
 		Directory:   func(policy.Policy) identity.Directory { return nss.Directory{} },
-		EngineGroup: func(policy.Policy) uint32 { return pre.group },
+		EngineGroup: func(policy.Policy) uint32 { return privileged.group },
 		Transport: func(p policy.Policy) (session.Transport, error) {
 			if p.Transport == policy.Direct {
 				return nil, errors.New("transport is direct in berth.toml, so this program refuses every login")
 			}
-			if err := errors.Join(pre.err, linked(p.Engine.Socket)); err != nil {
+			if err := errors.Join(privileged.err, checkLink(p.Engine.Socket)); err != nil {
 				return nil, err
 			}
-			return exec.Transport(p, pre.opened), nil
+			return exec.Transport(p, privileged.sockets), nil
 		},
 	})
 }
 
-// linked fails when the engine that was connected to is not the one that the
+// checkLink fails when the engine that was connected to is not the one that the
 // configuration names.
-func linked(socket string) error {
+func checkLink(socket string) error {
 	target, err := os.Readlink(policy.EngineLink)
 	if err != nil {
 		return fmt.Errorf("engine link: %w", err)

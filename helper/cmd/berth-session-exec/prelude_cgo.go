@@ -20,17 +20,17 @@ import (
 // prelude is what the C constructor did and saw (prelude.c). The group is gone
 // by the time Go runs.
 type prelude struct {
-	group  uint32 // the engine's; identity.NoGroup where there was none
-	opened exec.Opened
-	err    error // why there is nothing to work with
+	group   uint32 // the engine's; identity.NoGroup where there was none
+	sockets exec.Sockets
+	err     error // why there is nothing to work with
 }
 
 func readPrelude() prelude {
 	c := &C.berth_prelude
-	p := prelude{group: identity.NoGroup, opened: exec.Opened{Listener: int(c.lifeline), Name: C.GoString(&c.name[0])}}
+	p := prelude{group: identity.NoGroup, sockets: exec.Sockets{Listener: int(c.lifeline), Name: C.GoString(&c.name[0])}}
 	for _, fd := range c.engine {
 		if fd >= 0 {
-			p.opened.Engine = append(p.opened.Engine, int(fd))
+			p.sockets.Engine = append(p.sockets.Engine, int(fd))
 		}
 	}
 	if c.privileged == 0 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// berth-session is what sshd runs for a confined user, as her: the ForceCommand,
-// or her login shell. It holds no right that she lacks, and is a static program:
-// no loader stands before it that her environment could talk to. Where the container
+// berth-session is what sshd runs for a confined user, as that user: the
+// ForceCommand, or the login shell. It holds no right that the user lacks, and is a
+// static program: no loader stands before it that the environment could talk to. Where the container
 // serves sessions it connects to it; elsewhere, as the policy says, it gives way
 // to berth-session-exec.
 package main
@@ -24,14 +24,15 @@ import (
 )
 
 func main() {
-	begun := direct.Begin(policy.ServeSocket)
-	login.Main(login.Way{
+	attempt := direct.Dial(policy.ServeSocket)
+	login.Main(login.Program{
+		Name:        policy.Direct,
 		Directory:   func(policy.Policy) identity.Directory { return &identity.Records{Dir: policy.NamesDir} },
 		EngineGroup: engineGroup,
 		Transport: func(p policy.Policy) (session.Transport, error) {
-			return direct.Transport(begun, policy.ServeSocket, p.Session.Timeout, p.Transport == policy.Direct), nil
+			return direct.Transport(attempt, policy.ServeSocket, p.Session.Timeout, p.Transport == policy.Direct), nil
 		},
-		Instead: instead,
+		Fallback: fallback,
 	})
 }
 
@@ -45,9 +46,9 @@ func engineGroup(p policy.Policy) uint32 {
 	return st.Gid
 }
 
-// instead gives way to the exec transport, if the policy allows it and nothing
+// fallback gives way to the exec transport, if the policy allows it and nothing
 // has been asked of the container yet.
-func instead(p policy.Policy, err error) error {
+func fallback(p policy.Policy, env []string, err error) error {
 	switch {
 	case p.Transport == policy.Exec && err == nil:
 	case p.Transport == policy.Auto && errors.Is(err, loginerror.ErrNotServed):
@@ -56,7 +57,7 @@ func instead(p policy.Policy, err error) error {
 	}
 	self, ferr := os.Executable()
 	if ferr == nil {
-		ferr = process.GiveWay(self + login.ExecSuffix)
+		ferr = process.Execute(self+login.ExecSuffix, env)
 	}
 	return errors.Join(err, fmt.Errorf("%s%s: %w", self, login.ExecSuffix, ferr))
 }

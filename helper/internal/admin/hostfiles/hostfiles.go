@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package hostfiles makes what a login needs on the host beside the container: the
-// directories that both share, the rules that sessions go by, and the link to the
+// directories that both share, the rules that sessions go by, the directory for sessions that
+// have no end in the log yet, and the link to the
 // engine's socket. It checks the programs that sshd runs.
 //
 // Process: berth. As: root.
@@ -17,6 +18,7 @@ import (
 	"strings"
 
 	"berth/helper/internal/link/rules"
+	"berth/helper/internal/link/sessionlog"
 	"berth/helper/internal/policy"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +31,7 @@ type Dirs struct {
 	Serve      string // as policy.ServeDir
 	Names      string // as policy.NamesDir
 	Lifeline   string // as policy.LifelineDir
+	Sessions   string // as sessionlog.Dir
 }
 
 // This is the host that the program runs on, with its configuration in configDir.
@@ -39,6 +42,7 @@ func This(configDir string) Dirs {
 		Serve:      policy.ServeDir,
 		Names:      policy.NamesDir,
 		Lifeline:   policy.LifelineDir,
+		Sessions:   sessionlog.Dir,
 	}
 }
 
@@ -62,6 +66,9 @@ func (d Dirs) Prepare(p policy.Policy) (notes []Note, err error) {
 		}
 	}
 	if err := writeRules(Rules(p, group), filepath.Join(d.Names, rules.File)); err != nil {
+		return nil, err
+	}
+	if err := sessionlog.Prepare(d.Sessions); err != nil {
 		return nil, err
 	}
 	for _, value := range p.Renamed {

@@ -29,7 +29,7 @@ func host(t *testing.T, transport string) (Dirs, policy.Policy) {
 	dir := t.TempDir()
 	d := Dirs{
 		Programs: filepath.Join(dir, "libexec"), EngineLink: filepath.Join(dir, "engine.sock"), Serve: filepath.Join(dir, "lib/serve"),
-		Names: filepath.Join(dir, "lib/names"), Lifeline: filepath.Join(dir, "lib/lifeline"),
+		Names: filepath.Join(dir, "lib/names"), Lifeline: filepath.Join(dir, "lib/lifeline"), Sessions: filepath.Join(dir, "lib/sessions"),
 	}
 	p := policy.Default()
 	p.Transport, p.Engine.Socket = transport, filepath.Join(dir, "docker.sock")
@@ -72,7 +72,7 @@ func TestPrepare(t *testing.T) {
 			}
 		}
 		want := map[string]uint32{
-			d.Serve: unix.S_IFDIR | 0o755, d.Names: unix.S_IFDIR | 0o755,
+			d.Serve: unix.S_IFDIR | 0o755, d.Names: unix.S_IFDIR | 0o755, d.Sessions: unix.S_IFDIR | 0o711,
 			filepath.Join(d.Names, rules.File): unix.S_IFREG | 0o644,
 		}
 		if transport != policy.Direct {

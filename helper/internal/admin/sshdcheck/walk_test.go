@@ -121,7 +121,7 @@ func TestDropInIsWhatIsDemanded(t *testing.T) {
 	for _, l := range c.lines {
 		known := slices.ContainsFunc(demands, func(d demand) bool { return d.key == l.key })
 		switch l.key {
-		case "match", "forcecommand", "setenv", "disableforwarding", "authorizedkeysfile", "permittty":
+		case "match", "forcecommand", "setenv", "disableforwarding", "authorizedkeysfile", "permittty", "exposeauthinfo":
 		default:
 			if !known {
 				t.Errorf("nobody checks %s %s", l.key, l.value)

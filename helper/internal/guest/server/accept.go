@@ -134,7 +134,7 @@ func (s *server) handle(fd int) {
 		return
 	}
 	if !s.addCaller(peer.UID) {
-		s.refuse(line, peer, loginerror.New(fmt.Sprintf("%d of your logins are still being opened, which is the limit; try again in a moment", s.rules.Limit), errCallerLimit))
+		s.refuse(line, peer, loginerror.Deny(fmt.Sprintf("%d of your logins are still being opened, which is the limit; try again in a moment", s.rules.Limit), errCallerLimit))
 		return
 	}
 	defer s.removeCaller(peer.UID)

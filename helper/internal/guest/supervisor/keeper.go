@@ -80,7 +80,7 @@ func (v *supervisor) register(line *lifeline.Conn, peer lifeline.Peer) error {
 	case err != nil:
 		return fmt.Errorf("keeper: %w", err)
 	case string(answer[:n]) == "full":
-		return loginerror.New(fmt.Sprintf("you have %d sessions, which is the limit; end one and try again", v.rules.Limit), errSessionLimit)
+		return loginerror.Deny(fmt.Sprintf("you have %d sessions, which is the limit; end one and try again", v.rules.Limit), errSessionLimit)
 	case string(answer[:n]) == "stopped":
 		return loginerror.New("the container is being stopped", errStopped)
 	case string(answer[:n]) != "ok":

@@ -20,60 +20,60 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unanswered is how long a container that takes connections may say nothing
+// answerTimeout is how long a container that takes connections may say nothing
 // until it counts as one that serves none: it is paused.
-const unanswered = 2 * time.Second
+const answerTimeout = 2 * time.Second
 
-// again is the pause before a next try.
-const again = 10 * time.Millisecond
+// retryInterval is the pause before a next try.
+const retryInterval = 10 * time.Millisecond
 
 // ErrImpostor is a socket that does not belong to container root.
 var ErrImpostor = errors.New("the socket is served by somebody else")
 
-// Begun is a first try, begun before it was known whether it will be wanted.
-type Begun chan tried
+// Attempt is a connection that is being made, or has failed.
+type Attempt chan result
 
-type tried struct {
+type result struct {
 	line *lifeline.Conn
 	err  error
 }
 
-// Begin connects to the socket at path and says hello, while the caller finds out
+// Dial connects to the socket at path and says hello, while the caller finds out
 // who the user is and what is asked for: the server needs neither to choose a
 // guest, which needs neither to become the user.
-func Begin(path string) Begun {
-	begun := make(Begun, 1)
+func Dial(path string) Attempt {
+	attempt := make(Attempt, 1)
 	go func() {
-		line, err := try(path, time.Now().Add(unanswered))
-		begun <- tried{line, err}
+		line, err := dial(path, time.Now().Add(answerTimeout))
+		attempt <- result{line, err}
 	}()
-	return begun
+	return attempt
 }
 
-// Transport waits for what was begun with the socket at path. With alone it
-// keeps trying for as long as patience; else it fails with loginerror.ErrNotServed as
-// soon as it is plain that nobody serves.
-func Transport(begun Begun, path string, patience time.Duration, alone bool) func(context.Context, []byte) (*lifeline.Conn, error) {
+// Transport waits for the first attempt at the socket at path, and tries again where
+// that helps: for as long as patience if there is no other transport. Else it fails
+// with loginerror.ErrNotServed as soon as it is plain that nobody serves.
+func Transport(first Attempt, path string, patience time.Duration, noOther bool) func(context.Context, []byte) (*lifeline.Conn, error) {
 	return func(_ context.Context, identity []byte) (*lifeline.Conn, error) {
 		bound := patience
-		if !alone {
-			bound = min(bound, unanswered)
+		if !noOther {
+			bound = min(bound, answerTimeout)
 		}
 		deadline := time.Now().Add(bound)
-		for first := <-begun; ; first.line, first.err = try(path, deadline) {
-			line, err := first.line, first.err
+		for got := <-first; ; got.line, got.err = dial(path, deadline) {
+			line, err := got.line, got.err
 			if err == nil {
 				if err = line.Send(lifeline.Identity, identity); err == nil {
 					return line, nil
 				}
 				line.Close()
 			}
-			left := time.Until(deadline) > again
+			left := time.Until(deadline) > retryInterval
 			late := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, unix.EAGAIN)
 			switch {
-			case nobody(err) && alone && left, broken(err) && left, late && alone && left:
-				time.Sleep(again)
-			case nobody(err), broken(err), late:
+			case nobodyListens(err) && noOther && left, serverEnded(err) && left, late && noOther && left:
+				time.Sleep(retryInterval)
+			case nobodyListens(err), serverEnded(err), late:
 				return nil, fmt.Errorf("%w: %w", loginerror.ErrNotServed, err)
 			default:
 				return nil, err
@@ -82,19 +82,18 @@ func Transport(begun Begun, path string, patience time.Duration, alone bool) fun
 	}
 }
 
-// nobody reports whether err says that no one listens.
-func nobody(err error) bool {
+func nobodyListens(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOTDIR)
 }
 
-// broken reports whether err is of a connection that ended before its server had
-// said a word: a server that is being replaced. The next takes over.
-func broken(err error) bool {
+// serverEnded reports whether err is of a connection that ended before its server
+// had said a word: one that is being replaced. The next takes over.
+func serverEnded(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
 }
 
-func try(path string, deadline time.Time) (*lifeline.Conn, error) {
-	line, err := lifeline.Dial(path, max(time.Until(deadline), again))
+func dial(path string, deadline time.Time) (*lifeline.Conn, error) {
+	line, err := lifeline.Dial(path, max(time.Until(deadline), retryInterval))
 	if err != nil {
 		return nil, err
 	}

@@ -17,21 +17,21 @@ type Facts struct {
 	TTY              bool
 }
 
-// always is what a client may send to any account: what sshd_config of Debian
+// allowed is what a client may send to any account: what sshd_config of Debian
 // accepts, and what programs need to draw and to say where a login came from.
-var always = []string{"TERM", "COLORTERM", "LANG", "LANGUAGE", "LC_*", "TZ", "SSH_CLIENT", "SSH_CONNECTION"}
+var allowed = []string{"TERM", "COLORTERM", "LANG", "LANGUAGE", "LC_*", "TZ", "SSH_CLIENT", "SSH_CONNECTION"}
 
-// never is refused even when the policy lists it: it changes what a loader, an
+// forbidden is refused even when the policy lists it: it changes what a loader, an
 // interpreter or a tool runs, or who one is taken for.
-var never = []string{
+var forbidden = []string{
 	"LD_*", "GO*", "CGO_*", "DOCKER_*", "BASH_*", "ENV", "IFS", "SHELLOPTS", "BASHOPTS", "PS4", "PROMPT_COMMAND", "ZDOTDIR",
 	"PATH", "HOME", "USER", "LOGNAME", "SHELL", "MAIL", "PWD", "OLDPWD", "TMPDIR", "SSH_TTY", "SSH_ORIGINAL_COMMAND",
 	"PYTHON*", "PERL*", "RUBY*", "NODE_*", "GCONV_PATH", "LOCPATH", "NLSPATH", "GETCONF_DIR", "RES_OPTIONS", "HOSTALIASES",
 	"LOCALDOMAIN", "MALLOC_*", "NIS_PATH", "TERMINFO*", "TERMCAP", "TERMPATH", "XDG_*", "KRB5*",
 }
 
-// longest bounds a value, in bytes.
-const longest = 4096
+// maxValue bounds a value, in bytes.
+const maxValue = 4096
 
 // Build returns NAME=value strings. accept holds more names or PREFIX_*
 // patterns, set what the policy sets; set wins over the caller, facts over all.
@@ -39,10 +39,10 @@ func Build(facts Facts, caller []string, accept []string, set map[string]string)
 	values := map[string]string{}
 	for _, entry := range caller {
 		name, value, found := strings.Cut(entry, "=")
-		if !found || !validName(name) || match(never, name) {
+		if !found || !validName(name) || match(forbidden, name) {
 			continue
 		}
-		if match(always, name) && validValue(name, value) || match(accept, name) && printable(value) {
+		if match(allowed, name) && validValue(name, value) || match(accept, name) && printable(value) {
 			values[name] = value
 		}
 	}
@@ -88,21 +88,21 @@ func validName(name string) bool {
 func validValue(name, value string) bool {
 	switch {
 	case name == "TERM":
-		return len(value) <= 64 && made(value, "+-._") && value[0] != '.' && value[0] != '-'
+		return len(value) <= 64 && consistsOf(value, "+-._") && value[0] != '.' && value[0] != '-'
 	case name == "COLORTERM":
-		return len(value) <= 64 && made(value, "-_.")
+		return len(value) <= 64 && consistsOf(value, "-_.")
 	case name == "LANG" || name == "LANGUAGE" || strings.HasPrefix(name, "LC_"):
-		return len(value) <= 128 && made(value, "-_.@:=,+")
+		return len(value) <= 128 && consistsOf(value, "-_.@:=,+")
 	case name == "TZ":
-		return len(value) <= 64 && made(value, "/+-_,.<>:") && value[0] != '/' && value[0] != ':' && !strings.Contains(value, "..")
+		return len(value) <= 64 && consistsOf(value, "/+-_,.<>:") && value[0] != '/' && value[0] != ':' && !strings.Contains(value, "..")
 	case name == "SSH_CLIENT" || name == "SSH_CONNECTION":
-		return len(value) <= 256 && made(value, ".:% -_")
+		return len(value) <= 256 && consistsOf(value, ".:% -_")
 	}
 	return false
 }
 
-// made reports whether value is not empty and of letters, digits and others.
-func made(value, others string) bool {
+// consistsOf reports whether value is not empty and of letters, digits and others.
+func consistsOf(value, others string) bool {
 	for _, r := range []byte(value) {
 		if (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune(others, rune(r)) {
 			return false
@@ -117,5 +117,5 @@ func printable(value string) bool {
 			return false
 		}
 	}
-	return len(value) <= longest
+	return len(value) <= maxValue
 }

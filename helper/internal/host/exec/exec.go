@@ -21,9 +21,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Opened is what the privileged moment left: the only way to the engine that
+// Sockets is what the privileged moment left: the only way to the engine that
 // this process will ever have.
-type Opened struct {
+type Sockets struct {
 	Engine   []int // connected sockets
 	Listener int   // the lifeline, listening
 	Name     string
@@ -34,9 +34,9 @@ var ErrImpostor = errors.New("the lifeline was taken by somebody else")
 
 // Transport has the engine start one exec for the session and waits for its
 // guest to call and to have become the user.
-func Transport(p policy.Policy, opened Opened) func(context.Context, []byte) (*lifeline.Conn, error) {
+func Transport(p policy.Policy, sockets Sockets) func(context.Context, []byte) (*lifeline.Conn, error) {
 	return func(ctx context.Context, identity []byte) (*lifeline.Conn, error) {
-		line, err := call(ctx, p, opened)
+		line, err := connect(ctx, p, sockets)
 		if err != nil {
 			return nil, err
 		}
@@ -51,57 +51,57 @@ func Transport(p policy.Policy, opened Opened) func(context.Context, []byte) (*l
 	}
 }
 
-// answer is what came of waiting for the guest.
-type answer struct {
+// result is what came of waiting for the guest.
+type result struct {
 	line *lifeline.Conn
 	err  error
 }
 
-// call waits for the engine and the guest at once: the guest is the quicker one.
+// connect waits for the engine and the guest at once: the guest is the quicker one.
 // The connections to the engine are closed when it has answered.
-func call(ctx context.Context, p policy.Policy, opened Opened) (*lifeline.Conn, error) {
-	entered := make(chan error, 1)
-	go func() { entered <- enter(ctx, p, opened) }()
-	called := make(chan answer, 1)
+func connect(ctx context.Context, p policy.Policy, sockets Sockets) (*lifeline.Conn, error) {
+	engineAnswer := make(chan error, 1)
+	go func() { engineAnswer <- startGuest(ctx, p, sockets) }()
+	guestCall := make(chan result, 1)
 	deadline := time.Now().Add(p.Engine.Timeout + p.Session.Timeout)
 	go func() {
-		line, err := guest(opened.Listener, deadline)
-		called <- answer{line, err}
+		line, err := acceptGuest(sockets.Listener, deadline)
+		guestCall <- result{line, err}
 	}()
 	select {
-	case a := <-called:
-		return a.line, a.err
-	case err := <-entered:
+	case r := <-guestCall:
+		return r.line, r.err
+	case err := <-engineAnswer:
 		if err != nil {
 			return nil, err // and whoever calls now calls in vain: we end
 		}
 	}
 	select {
-	case a := <-called:
-		return a.line, a.err
+	case r := <-guestCall:
+		return r.line, r.err
 	case <-time.After(p.Session.Timeout):
 		return nil, fmt.Errorf("waiting for the guest: %w", os.ErrDeadlineExceeded)
 	}
 }
 
-// enter asks the engine for the one thing that it is asked for.
-func enter(ctx context.Context, p policy.Policy, opened Opened) error {
-	dial := &handover{fds: opened.Engine}
-	defer dial.close()
-	eng, err := engine.Open(p.Engine.Socket, dial.dial)
+// startGuest asks the engine for the one thing that it is asked for.
+func startGuest(ctx context.Context, p policy.Policy, sockets Sockets) error {
+	d := &dialer{fds: sockets.Engine}
+	defer d.close()
+	eng, err := engine.Open(p.Engine.Socket, d.dial)
 	if err != nil {
 		return err
 	}
 	defer eng.Close()
 	bounded, cancel := context.WithTimeout(ctx, p.Engine.Timeout)
 	defer cancel()
-	argv := []string{paths.GuestProgram, "session", opened.Name}
+	argv := []string{paths.GuestProgram, "session", sockets.Name}
 	return eng.Enter(bounded, p.Container.Name, p.Container.Heal, argv)
 }
 
-// guest waits for the lifeline's other end. The directory lets root and the
+// acceptGuest waits for the lifeline's other end. The directory lets root and the
 // engine's group in; of these, berth starts the guest as root.
-func guest(listener int, deadline time.Time) (*lifeline.Conn, error) {
+func acceptGuest(listener int, deadline time.Time) (*lifeline.Conn, error) {
 	defer unix.Close(listener)
 	line, err := lifeline.Accept(listener, deadline)
 	if err != nil {
@@ -118,29 +118,29 @@ func guest(listener int, deadline time.Time) (*lifeline.Conn, error) {
 	return line, nil
 }
 
-// handover gives out connected sockets, each once.
-type handover struct {
+// dialer gives out connected sockets, each once.
+type dialer struct {
 	mu  sync.Mutex
 	fds []int
 }
 
-func (h *handover) dial(context.Context) (net.Conn, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.fds) == 0 {
+func (d *dialer) dial(context.Context) (net.Conn, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.fds) == 0 {
 		return nil, errors.New("no connection to the engine is left")
 	}
-	file := os.NewFile(uintptr(h.fds[0]), "engine")
-	h.fds = h.fds[1:]
+	file := os.NewFile(uintptr(d.fds[0]), "engine")
+	d.fds = d.fds[1:]
 	defer file.Close() // FileConn duplicates it
 	return net.FileConn(file)
 }
 
-func (h *handover) close() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, fd := range h.fds {
+func (d *dialer) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, fd := range d.fds {
 		unix.Close(fd)
 	}
-	h.fds = nil
+	d.fds = nil
 }

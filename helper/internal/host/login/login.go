@@ -11,10 +11,8 @@ package login
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
-	"time"
 
 	"berth/helper/internal/host/environ"
 	"berth/helper/internal/host/identity"
@@ -32,90 +30,93 @@ import (
 // own name, in the same directory.
 const ExecSuffix = "-exec"
 
-// Way is a program's way to the container.
-type Way struct {
+// Program is what differs between the two programs: how it looks names up, and how it
+// gets to the container.
+type Program struct {
+	Name      string // the transport's, as berth.toml has it
 	Directory func(policy.Policy) identity.Directory
 	// EngineGroup is the group whose members are as good as root.
 	EngineGroup func(policy.Policy) uint32
 	// Transport returns what starts the session's guest. Its error has words
 	// for the user.
 	Transport func(policy.Policy) (session.Transport, error)
-	// Instead is asked when the policy is known, with no error, and when the
-	// session could not be started, with that. It may make this process
-	// another program; what it returns is why the login fails. Nil: never.
-	Instead func(policy.Policy, error) error
+	// Fallback is asked when the policy is known, with no error, and when the
+	// session could not be started, with that. It may make this process another
+	// program, with the environment env; what it returns is why the login fails.
+	// Nil: never.
+	Fallback func(p policy.Policy, env []string, err error) error
 }
 
 // Main logs the user of this process in and ends the process.
-func Main(way Way) {
+func Main(program Program) {
 	caller, err := process.Start()
-	id := sessionlog.NewID()
-	log := sessionlog.Open(id)
+	record := sessionlog.Open()
+	record.Facts.Transport = program.Name
+	record.Tell(process.NoteSession)
 	var ending lifeline.Ending
+	var traffic session.Traffic
 	if err == nil {
-		ending, err = login(way, caller, log)
+		ending, traffic, err = login(program, caller, record)
 	}
-	status := report(os.Stderr, log, id, ending, err)
+	status := report(os.Stderr, record, ending, traffic, err)
 	if ending.Signal != 0 && err == nil {
 		process.DieBy(ending.Signal)
 	}
 	os.Exit(status)
 }
 
-func login(way Way, caller process.Caller, log *slog.Logger) (lifeline.Ending, error) {
-	var none lifeline.Ending
+func login(program Program, caller process.Caller, record *sessionlog.Record) (ending lifeline.Ending, traffic session.Traffic, err error) {
 	p, err := policy.Load(policy.Path)
 	if err != nil {
-		return none, loginerror.New("this gateway is misconfigured; nobody can log in until its administrator has mended it", err)
+		return ending, traffic, loginerror.New("this gateway is misconfigured; nobody can log in until its administrator has mended it", err)
 	}
-	for _, value := range p.Renamed {
-		log.Warn("berth.toml", "renamed", value)
-	}
-	if way.Instead != nil {
-		if err := way.Instead(p, nil); err != nil {
-			return none, err
+	if program.Fallback != nil {
+		if err := program.Fallback(p, record.Environ(), nil); err != nil {
+			return ending, traffic, err
 		}
 	}
-	account, err := identity.Current(way.Directory(p))
+	record.Facts.Container, record.Facts.Image = p.Container.Name, p.Container.Image
+	account, err := identity.Current(program.Directory(p))
 	if err != nil {
-		return none, err
+		return ending, traffic, err
 	}
-	limits := access.Limits{UIDMin: p.Users.UIDMin, UIDMax: p.Users.UIDMax, RootGroups: []uint32{way.EngineGroup(p)}}
+	record.Facts.User = account.Name
+	limits := access.Limits{UIDMin: p.Users.UIDMin, UIDMax: p.Users.UIDMax, RootGroups: []uint32{program.EngineGroup(p)}}
 	if err := access.Check(account.Caller(), limits); err != nil {
-		return none, err
+		return ending, traffic, err
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return none, fmt.Errorf("own path: %w", err)
+		return ending, traffic, fmt.Errorf("own path: %w", err)
 	}
 	self = strings.TrimSuffix(self, ExecSuffix)
 	req, err := request.Parse(os.Args, self, os.Getenv("SSH_ORIGINAL_COMMAND"), account.Name)
 	if err != nil {
-		return none, err
+		return ending, traffic, err
 	}
-	started := time.Now()
-	log.Info("session requested", "user", account.Name, "uid", account.UID, "from", sessionlog.Excerpt(os.Getenv("SSH_CONNECTION")),
-		"kind", req.Kind.String(), "command", sessionlog.Excerpt(req.Command))
-	transport, err := way.Transport(p)
+	record.Facts.Kind, record.Facts.Command = req.Kind.String(), req.Command
+	record.Requested()
+	for _, value := range p.Renamed {
+		record.Warn("berth.toml: " + value)
+	}
+	transport, err := program.Transport(p)
 	if err != nil {
-		return none, err
+		return ending, traffic, err
 	}
 	s := assemble(p, caller, account, req, self)
-	s.Log = log
-	ending, err := s.Run(context.Background(), transport)
-	if err != nil && way.Instead != nil {
-		err = way.Instead(p, err)
+	s.Started = record.Started
+	ending, traffic, err = s.Run(context.Background(), transport)
+	if err != nil && program.Fallback != nil {
+		err = program.Fallback(p, record.Environ(), err)
 	}
-	log.Info("session ended", "user", account.Name, "status", ending.Status, "signal", ending.Signal,
-		"seconds", fmt.Sprintf("%.1f", time.Since(started).Seconds()))
-	return ending, err
+	return ending, traffic, err
 }
 
 // assemble makes the session of what policy, process, account and client say.
 func assemble(p policy.Policy, caller process.Caller, account identity.Account, req request.Request, self string) *session.Session {
 	shells := []string{account.Shell, p.Session.Shell, "/bin/sh"}
 	if account.Shell == self || account.Shell == "" {
-		shells = shells[1:] // she has berth-session for a login shell
+		shells = shells[1:] // the user has berth-session for a login shell
 	}
 	umask := caller.Umask
 	if p.Session.Umask != nil {
@@ -127,7 +128,7 @@ func assemble(p policy.Policy, caller process.Caller, account identity.Account, 
 	}
 	facts := environ.Facts{User: account.Name, Home: account.Home, Path: p.Session.Path, TTY: session.HasTTY()}
 	return &session.Session{
-		Account: account, Request: req, Shells: shells, Timeout: p.Session.Timeout, Settled: process.Slim,
+		Account: account, Request: req, Shells: shells, Timeout: p.Session.Timeout, AfterStart: process.FreeMemory,
 		Start: lifeline.StartRequest{
 			Kind: req.Kind, Command: req.Command, SFTP: sftp,
 			Env:   environ.Build(facts, os.Environ(), p.Session.AcceptEnv, p.Session.SetEnv),

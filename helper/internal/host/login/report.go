@@ -7,28 +7,38 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 
 	"berth/helper/internal/host/session"
 	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/loginerror"
+	"berth/helper/internal/link/sessionlog"
 )
 
-// report tells the user in one line and the log in full, both under one id,
-// and returns the exit status.
-func report(user io.Writer, log *slog.Logger, id string, ending lifeline.Ending, err error) int {
-	if err == nil {
+// report writes the session's end, tells the user in one line what kept it from
+// happening, under the same id, and returns the exit status.
+func report(user io.Writer, record *sessionlog.Record, ending lifeline.Ending, traffic session.Traffic, err error) int {
+	end := sessionlog.End{Reason: sessionlog.Exit, Status: ending.Status, Signal: ending.Signal, TTY: traffic.TTY, In: traffic.In, Out: traffic.Out}
+	switch {
+	case errors.Is(err, session.ErrHungUp):
+		end.Reason = sessionlog.Hangup
+		record.Ended(end)
+		return loginerror.ExitFailure
+	case err == nil:
+		if ending.Signal != 0 {
+			end.Reason = sessionlog.Signal
+		}
+		record.Ended(end)
 		return ending.Status
 	}
-	if errors.Is(err, session.ErrHungUp) {
-		log.Info("client gone")
-		return loginerror.ExitFailure
-	}
-	log.Error("session failed", "uid", os.Getuid(), "error", err.Error())
 	r := explain(err)
-	fmt.Fprintf(user, "berth: %s (id %s)\n", oneLine(r.User), id)
+	if r.Denied {
+		record.Refused(r.Status, err.Error())
+	} else {
+		record.Failed(r.Status, err.Error())
+	}
+	fmt.Fprintf(user, "berth: %s (id %s)\n", oneLine(r.User), record.ID)
 	return r.Status
 }
 

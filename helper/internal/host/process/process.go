@@ -35,7 +35,7 @@ func init() {
 }
 
 // Start makes the process safe to read in, and returns what its caller left.
-// berth-session calls the container before it (direct.Begin); what that opens is
+// berth-session calls the container before it (direct.Dial); what that opens is
 // closed on exec as well.
 func Start() (Caller, error) {
 	// Whatever fs.suid_dumpable says: nobody reaches into it by ptrace(2), and
@@ -45,7 +45,7 @@ func Start() (Caller, error) {
 	}
 	// What a session comes to need, while there is room for it (room, start.c): the
 	// user's own processes count against their limit, too.
-	if tight() {
+	if hasLowLimits() {
 		threads.Make(8)
 	}
 	mask := unix.Umask(0o077)
@@ -53,11 +53,11 @@ func Start() (Caller, error) {
 	return Caller{Umask: uint32(mask), Limits: callersLimits()}, nil
 }
 
-// GiveWay makes this process the program at path, with the arguments and the
-// environment that it was itself started with. It returns only when it fails.
-func GiveWay(path string) error {
+// Execute makes this process the program at path, with the arguments that it was
+// itself started with. It returns only when it fails.
+func Execute(path string, env []string) error {
 	restoreLimits() // it raises them itself, and takes them to its session
-	return unix.Exec(path, append([]string{path}, os.Args[1:]...), os.Environ())
+	return unix.Exec(path, append([]string{path}, os.Args[1:]...), env)
 }
 
 // DieBy ends this process by the signal that ended the user's program: sshd
@@ -76,11 +76,11 @@ func DieBy(sig int) {
 	os.Exit(128 + sig)
 }
 
-// Slim gives back the memory that only the start of a session needs. A session
+// FreeMemory gives back the memory that only the start of a session needs. A session
 // waits for hours with what it took to start it: a TOML decoder, an HTTP client.
 // Their pages are clean and the file's, but for those that the loader relocated;
 // what is needed again comes back from the page cache.
-func Slim() {
+func FreeMemory() {
 	debug.SetGCPercent(20) // from here on small rather than fast
 	debug.FreeOSMemory()
 	self, err := os.Executable()

@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -28,7 +29,7 @@
 #endif
 
 struct rlimit berth_limits[RLIM_NLIMITS];
-int berth_tight;
+int berth_low_limits;
 
 /* The Go runtime takes GODEBUG, GOMEMLIMIT, GOGC and their like from its
  * caller, in a setgid program too (runtime/security_unix.go clears GOTRACEBACK
@@ -42,21 +43,50 @@ static void forget_go(void)
 			*e = none;
 }
 
-/* One line for the user and one for the log, under one id, as package login's. */
+static struct {
+	char id[24], file[160];
+	enum berth_progress progress;
+} session;
+
+void berth_session(const char *id, const char *file, enum berth_progress progress)
+{
+	snprintf(session.id, sizeof session.id, "%s", id);
+	snprintf(session.file, sizeof session.file, "%s", file);
+	session.progress = progress;
+}
+
+/* The id that package sessionlog would have made. */
+static void make_id(void)
+{
+	const char *connection = getenv("BERTH_CONNECTION");
+	unsigned own = 0;
+	int known = connection && strlen(connection) == 8 && strspn(connection, "0123456789abcdef") == 8;
+
+	if (getrandom(&own, sizeof own, GRND_NONBLOCK) < 0)
+		own = (unsigned)getpid();
+	snprintf(session.id, sizeof session.id, "%s%s%08x", known ? connection : "", known ? "-" : "", own);
+}
+
+/* Tells the user and the log why there is no session, as packages login and
+ * sessionlog do, which need Go. Whoever removes the session's file writes its end. */
 __attribute__((noreturn, format(printf, 1, 2))) static void refuse(const char *format, ...)
 {
 	char why[512];
-	unsigned id = 0;
+	unsigned long uid = getuid();
 	va_list list;
 
 	va_start(list, format);
 	vsnprintf(why, sizeof why, format, list);
 	va_end(list);
-	if (getrandom(&id, sizeof id, GRND_NONBLOCK) < 0)
-		id = (unsigned)getpid();
+	if (!*session.id)
+		make_id();
 	openlog("berth-session", LOG_PID, LOG_AUTHPRIV);
-	syslog(LOG_ERR, "level=ERROR msg=\"session failed\" id=%08x uid=%lu error=\"%s\"", id, (unsigned long)getuid(), why);
-	dprintf(2, "berth: %s; please tell the administrator (id %08x)\n", why, id);
+	if (session.progress == BERTH_NOTHING)
+		syslog(LOG_INFO, "session requested id=%s uid=%lu", session.id, uid);
+	if (session.progress != BERTH_COMPLETE && (!*session.file || unlink(session.file) == 0 || errno != ENOENT))
+		syslog(session.progress == BERTH_RUNNING ? LOG_WARNING : LOG_ERR, "session %s id=%s uid=%lu status=255 reason=\"%s\"",
+			session.progress == BERTH_RUNNING ? "lost" : "failed", session.id, uid, why);
+	dprintf(2, "berth: %s; please tell the administrator (id %s)\n", why, session.id);
 	_exit(255);
 }
 
@@ -143,7 +173,7 @@ static void check_limits(void)
 			setrlimit(needed[i].resource, &l);
 		if (l.rlim_max >= needed[i].plenty)
 			continue;
-		berth_tight = 1;
+		berth_low_limits = 1;
 		used += (size_t)snprintf(low + used, sizeof low - used, "%s%s %llu", used ? ", " : "", needed[i].name,
 			(unsigned long long)(l.rlim_max / needed[i].unit));
 	}
@@ -153,7 +183,7 @@ static void check_limits(void)
 		time.rlim_cur = time.rlim_max;
 		setrlimit(RLIMIT_CPU, &time);
 	}
-	if (berth_tight && !room())
+	if (berth_low_limits && !room())
 		refuse("no session can start within your resource limits (%s), which limits.conf(5) sets", low);
 }
 

@@ -9,11 +9,25 @@ package process
 /*
 #cgo CFLAGS: -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2
 #cgo LDFLAGS: -Wl,--wrap=pthread_create
+#include <stdlib.h>
 #include "start.h"
 */
 import "C"
 
-import "berth/helper/internal/link/lifeline"
+import (
+	"unsafe"
+
+	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/sessionlog"
+)
+
+// NoteSession keeps what start.c needs to write the session's end.
+func NoteSession(id, file string, p sessionlog.Progress) {
+	cid, cfile := C.CString(id), C.CString(file)
+	C.berth_session(cid, cfile, C.enum_berth_progress(p))
+	C.free(unsafe.Pointer(cid))
+	C.free(unsafe.Pointer(cfile))
+}
 
 // callersLimits are the limits as the caller had them.
 func callersLimits() []lifeline.Limit {
@@ -24,8 +38,8 @@ func callersLimits() []lifeline.Limit {
 	return limits
 }
 
-// tight is whether a limit of the caller's may come to be felt.
-func tight() bool { return C.berth_tight != 0 }
+// hasLowLimits is whether a limit of the caller's may come to be felt.
+func hasLowLimits() bool { return C.berth_low_limits != 0 }
 
 // restoreLimits fails only where a limit was lowered meanwhile, which nobody does.
 func restoreLimits() { _ = C.berth_restore_limits() }

@@ -29,7 +29,7 @@ var (
 )
 
 func refusal(reason string) error {
-	return loginerror.New("this login was refused: "+reason, errors.New(reason))
+	return loginerror.Deny("this login was refused: "+reason, errors.New(reason))
 }
 
 // Parse reads argv and the value of SSH_ORIGINAL_COMMAND. self is this

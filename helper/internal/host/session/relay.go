@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"berth/helper/internal/link/lifeline"
@@ -15,15 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forwarded are the signals that are the program's business, not ours.
-var forwarded = []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
+// forwardedSignals are the program's business, not ours.
+var forwardedSignals = []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
 
-// signals passes signals on and closes the returned channel when this process
+// forwardSignals passes signals on and closes the returned channel when this process
 // is hung up.
-func signals(line *lifeline.Conn) <-chan struct{} {
+func forwardSignals(line *lifeline.Conn) <-chan struct{} {
 	hungUp := make(chan struct{})
 	caught := make(chan os.Signal, 8)
-	signal.Notify(caught, append([]os.Signal{unix.SIGHUP}, forwarded...)...)
+	signal.Notify(caught, append([]os.Signal{unix.SIGHUP}, forwardedSignals...)...)
 	go func() {
 		for sig := range caught {
 			if sig == unix.SIGHUP {
@@ -38,22 +39,22 @@ func signals(line *lifeline.Conn) <-chan struct{} {
 
 // relayPipes waits while the program itself reads and writes sshd's pipes.
 func relayPipes(line *lifeline.Conn, stdio *stdio) (lifeline.Ending, error) {
-	hungUp := signals(line)
-	end := await(line)
+	hungUp := forwardSignals(line)
+	end := awaitEnd(line)
 	select {
 	case result := <-end:
 		stdio.outputs.Wait()
 		return result.ending, result.err
 	case <-hungUp:
-	case <-unread(1):
+	case <-readerGone(1):
 	}
 	return lifeline.Ending{}, ErrHungUp
 }
 
-// unread closes the returned channel when nobody reads fd any more. sshd sends
+// readerGone closes the returned channel when nobody reads fd any more. sshd sends
 // no signal when a client without a tty goes away; its end of our output
 // closes, and poll(2) shows POLLERR. We keep our copy of the pipe for that.
-func unread(fd int) <-chan struct{} {
+func readerGone(fd int) <-chan struct{} {
 	closed := make(chan struct{})
 	go func() {
 		for {
@@ -71,15 +72,15 @@ func unread(fd int) <-chan struct{} {
 	return closed
 }
 
-// drain bounds the wait for output that a process with the tty still open
+// outputTimeout bounds the wait for output that a process with the tty still open
 // might yet write, once the program has ended.
-const drain = 200 * time.Millisecond
+const outputTimeout = 200 * time.Millisecond
 
 // relayTTY copies between the session's terminal on the host, raw by now, and the
 // master of the pty in the container, which has had size from its beginning.
-func relayTTY(line *lifeline.Conn, in, out, master *os.File, size terminal.Size) (lifeline.Ending, error) {
+func relayTTY(line *lifeline.Conn, in, out, master *os.File, size terminal.Size) (lifeline.Ending, Traffic, error) {
 	defer master.Close()
-	hungUp := signals(line)
+	hungUp := forwardSignals(line)
 	w := &window{outer: int(in.Fd()), inner: master, last: size}
 	changed := make(chan os.Signal, 1)
 	signal.Notify(changed, unix.SIGWINCH)
@@ -90,18 +91,20 @@ func relayTTY(line *lifeline.Conn, in, out, master *os.File, size terminal.Size)
 			w.follow()
 		}
 	}()
-	end := await(line)
+	var bytesIn, bytesOut atomic.Int64
+	traffic := func() Traffic { return Traffic{TTY: true, In: bytesIn.Load(), Out: bytesOut.Load()} }
+	end := awaitEnd(line)
 	inputEnd := make(chan struct{})
 	// Never waited for once the program has ended: the next key would be.
 	go func() {
 		// sshd sets a new size before it writes what was typed behind it. The
 		// signal comes when it comes: the program must not read first.
-		pump(master, in, w.follow)
+		copyCounting(master, in, &bytesIn, w.follow)
 		close(inputEnd)
 	}()
 	outputEnd := make(chan struct{})
 	go func() {
-		pump(out, master, func() {})
+		copyCounting(out, master, &bytesOut, func() {})
 		close(outputEnd)
 	}()
 	select {
@@ -109,13 +112,13 @@ func relayTTY(line *lifeline.Conn, in, out, master *os.File, size terminal.Size)
 		// The master reads EIO once all is said and every process has closed
 		// the tty. One that lingers keeps it open: what it says later is lost,
 		// as with sshd.
-		_ = master.SetReadDeadline(time.Now().Add(drain))
+		_ = master.SetReadDeadline(time.Now().Add(outputTimeout))
 		<-outputEnd
-		return result.ending, result.err
+		return result.ending, traffic(), result.err
 	case <-hungUp:
 	case <-inputEnd:
 	}
-	return lifeline.Ending{}, ErrHungUp
+	return lifeline.Ending{}, traffic(), ErrHungUp
 }
 
 // window keeps the size of the pty in the container equal to the terminal's.
@@ -143,15 +146,17 @@ func (w *window) follow() {
 	w.last = size
 }
 
-// pump copies until the source ends or the destination fails. before is called
-// between the reading and the writing of each piece.
-func pump(to, from *os.File, before func()) {
+// copyCounting copies until the source ends or the destination fails, and counts the
+// bytes. before is called between the reading and the writing of each piece.
+func copyCounting(to, from *os.File, count *atomic.Int64, before func()) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
 			before()
-			if _, err := to.Write(buf[:n]); err != nil {
+			n, err := to.Write(buf[:n])
+			count.Add(int64(n))
+			if err != nil {
 				return
 			}
 		}

@@ -63,7 +63,7 @@ func relayed(t *testing.T, size terminal.Size) (sshd, program *os.File) {
 	}
 	line, done := lifelinetest.SilentPeer(t), make(chan error, 1)
 	go func() {
-		_, err := relayTTY(line, outer.tty, outer.tty, os.NewFile(uintptr(fd), "pty"), size)
+		_, _, err := relayTTY(line, outer.tty, outer.tty, os.NewFile(uintptr(fd), "pty"), size)
 		done <- err
 	}()
 	t.Cleanup(func() {

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"time"
 
@@ -38,8 +37,17 @@ type Session struct {
 	Shells  []string // candidates inside, best first
 	Start   lifeline.StartRequest
 	Timeout time.Duration // for the guest's answer, once it is connected
-	Log     *slog.Logger
-	Settled func() // called when the program runs and the long wait begins
+	// Started is called with the name of the program's terminal when it runs.
+	Started func(tty string)
+	// AfterStart is called when the program has run for a second: the long wait begins.
+	AfterStart func()
+}
+
+// Traffic is how many bytes went through a session's terminal. Without one the
+// program reads and writes sshd's own pipes: nobody counts.
+type Traffic struct {
+	TTY     bool
+	In, Out int64
 }
 
 // ErrLost is a session whose guest went away without saying how it ended.
@@ -49,40 +57,41 @@ var ErrLost = loginerror.New("the session was lost: the container or its supervi
 var ErrHungUp = errors.New("the client is gone")
 
 // Run opens the session and returns how its program ended.
-func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending, error) {
+func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending, Traffic, error) {
 	tty := HasTTY()
 	if tty {
 		restore, err := s.takeTerminal()
 		if err != nil {
-			return lifeline.Ending{}, err
+			return lifeline.Ending{}, Traffic{}, err
 		}
 		defer restore()
 	}
 	names := lifeline.Names{User: s.Account.Name, Gecos: s.Account.Gecos, Home: s.Account.Home, Shells: s.Shells, Groups: s.Account.Groups}
 	line, err := transport(ctx, names.Pack())
 	if err != nil {
-		return lifeline.Ending{}, err
+		return lifeline.Ending{}, Traffic{}, err
 	}
 	defer line.Close()
 	// Not before: from here on the input is being read.
 	stdio, err := openStdio(tty)
 	if err != nil {
-		return lifeline.Ending{}, err
+		return lifeline.Ending{}, Traffic{}, err
 	}
 	defer stdio.Close()
 	name, master, err := s.handshake(line, stdio)
 	if err != nil {
-		return lifeline.Ending{}, err
+		return lifeline.Ending{}, Traffic{}, err
 	}
-	s.Log.Info("session started", "user", s.Account.Name, "kind", s.Request.Kind.String(), "tty", name)
-	// Not before the program has had its first second: most commands are short.
-	settled := time.AfterFunc(time.Second, s.Settled)
-	defer settled.Stop()
+	s.Started(name)
+	// Not before: most commands are short.
+	after := time.AfterFunc(time.Second, s.AfterStart)
+	defer after.Stop()
 	if master != nil {
 		size := terminal.Size{Row: s.Start.Rows, Col: s.Start.Cols, Xpixel: s.Start.XPixels, Ypixel: s.Start.YPixels}
 		return relayTTY(line, os.Stdin, os.Stdout, master, size)
 	}
-	return relayPipes(line, stdio)
+	ending, err := relayPipes(line, stdio)
+	return ending, Traffic{}, err
 }
 
 // takeTerminal asks for a terminal inside that is like the session's, and makes
@@ -110,7 +119,7 @@ func (s *Session) handshake(line *lifeline.Conn, stdio *stdio) (string, *os.File
 	if err != nil {
 		return "", nil, err
 	}
-	stdio.passed()
+	stdio.closePassed()
 	fields, err := lifeline.Unpack(body)
 	fds := line.TakeFDs()
 	if err != nil || len(fields) != 1 || stdio.tty != (len(fds) == 1) {
@@ -135,7 +144,7 @@ type outcome struct {
 }
 
 // await reads the one frame that ends a session.
-func await(line *lifeline.Conn) <-chan outcome {
+func awaitEnd(line *lifeline.Conn) <-chan outcome {
 	result := make(chan outcome, 1)
 	go func() {
 		kind, body, err := line.Recv(lifeline.MaxReply)

@@ -84,10 +84,10 @@ func (s *stdio) bridge(fd int) error {
 	return nil
 }
 
-// passed closes our ends of what the guest holds now, so that the end of file
+// closePassed closes our ends of what the guest holds now, so that the end of file
 // arrives when its program is done. Input that sshd feeds is given up too: with
 // nobody reading in the container the client learns it.
-func (s *stdio) passed() {
+func (s *stdio) closePassed() {
 	for _, f := range s.inner {
 		f.Close()
 	}

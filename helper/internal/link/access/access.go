@@ -76,5 +76,5 @@ func (c Caller) refusal(reason string) error {
 	if c.Name != "" {
 		account = fmt.Sprintf("the account %s (uid %d)", c.Name, c.UID)
 	}
-	return loginerror.New(account+" is not one of this gateway's users: "+reason, errors.New(reason))
+	return loginerror.Deny(account+" is not one of this gateway's users: "+reason, errors.New(reason))
 }

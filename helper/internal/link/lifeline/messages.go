@@ -192,20 +192,21 @@ func UnpackEnding(body []byte) (Ending, error) {
 
 // PackRefusal encodes the body of a Failure frame.
 func PackRefusal(r *loginerror.Refusal) []byte {
-	return Pack([]Field{{"status", strconv.Itoa(r.Status)}, {"user", r.User}, {"cause", r.Cause.Error()}})
+	return Pack([]Field{{"status", strconv.Itoa(r.Status)}, {"user", r.User}, {"cause", r.Cause.Error()}, {"denied", strconv.FormatBool(r.Denied)}})
 }
 
-// UnpackRefusal decodes it.
+// UnpackRefusal decodes it. berth-init, and a server of before 0.1, do not say
+// whether it is a denial: then it is none.
 func UnpackRefusal(body []byte) (*loginerror.Refusal, error) {
 	fields, err := Unpack(body)
-	if err != nil || len(fields) != 3 {
+	if err != nil || len(fields) < 3 || len(fields) > 4 {
 		return nil, fmt.Errorf("failure: %w", ErrMalformed)
 	}
 	status, err := strconv.Atoi(fields[0].Value)
 	if err != nil || status < 1 || status > 255 {
 		return nil, fmt.Errorf("failure: %w", ErrMalformed)
 	}
-	return &loginerror.Refusal{Status: status, User: fields[1].Value, Cause: errors.New(fields[2].Value)}, nil
+	return &loginerror.Refusal{Status: status, User: fields[1].Value, Cause: errors.New(fields[2].Value), Denied: len(fields) == 4 && fields[3].Value == "true"}, nil
 }
 
 // Ask sends a frame and returns the body of the one that is due in answer. Its

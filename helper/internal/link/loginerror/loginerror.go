@@ -15,6 +15,9 @@ type Refusal struct {
 	Status int    // what ssh exits with: 126, 127 or ExitFailure
 	User   string // one line for the user
 	Cause  error  // what the log gets
+	// Denied: berth does not want this session. All else is a session that berth
+	// wanted and could not have.
+	Denied bool
 }
 
 func (r *Refusal) Error() string { return r.Cause.Error() }
@@ -25,11 +28,18 @@ func New(user string, cause error) *Refusal {
 	return &Refusal{Status: ExitFailure, User: user, Cause: cause}
 }
 
-// Of returns err as a refusal. Status and words are of the first one in err's
+// Deny returns a refusal of what the user may not have.
+func Deny(user string, cause error) *Refusal {
+	r := New(user, cause)
+	r.Denied = true
+	return r
+}
+
+// Of returns err as a refusal. Status, words and Denied are of the first one in err's
 // chain; without one the user is told otherwise. The cause is the whole chain.
 func Of(err error, otherwise string) *Refusal {
 	if r := (*Refusal)(nil); errors.As(err, &r) {
-		return &Refusal{Status: r.Status, User: r.User, Cause: err}
+		return &Refusal{Status: r.Status, User: r.User, Cause: err, Denied: r.Denied}
 	}
 	return New(otherwise, err)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	process.Slim()
+	process.FreeMemory()
 	runtime.GC()
 	text, err := json.Marshal(map[string]any{"a": []int{1, 2}, "b": struct{ C error }{}})
 	if err != nil {

@@ -11,14 +11,14 @@ import (
 // A program that has given its memory back still has what the loader wrote into it: a
 // position-independent one, as berth-session-exec is, and a static one, as
 // berth-session.
-func TestSlimKeepsWhatWasRelocated(t *testing.T) {
+func TestFreeMemoryKeepsWhatWasRelocated(t *testing.T) {
 	for name, flags := range map[string][]string{
 		"pie":    {"-buildmode=pie", "-ldflags", "-linkmode=external -extldflags=-Wl,-z,relro,-z,now"},
 		"static": {"-tags", "netgo,osusergo", "-ldflags", `-linkmode=external -extldflags "-static -Wl,-z,relro,-z,now"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			program := filepath.Join(t.TempDir(), "slim")
-			build := append(append([]string{"build"}, flags...), "-o", program, "./testdata/slim")
+			program := filepath.Join(t.TempDir(), "program")
+			build := append(append([]string{"build"}, flags...), "-o", program, "./testdata/freememory")
 			if out, err := exec.Command("go", build...).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
