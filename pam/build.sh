@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# build.sh OUTPUT: builds pam_berth.so and proves that loading it starts nothing.
+# build.sh OUTPUT: builds pam_berth.so and proves that loading it starts nothing. With
+# COVER the worker says which of its lines ran (test/coverage).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$1
@@ -11,8 +12,14 @@ export BERTH_EXPORTS="$here/exports.map"
 # The quotes are for the go command, which splits the variable into words.
 flags=$("$here/../scripts/cflags")
 export CGO_CFLAGS="$flags -g0 -DBERTH_INTERP=\"$interp\" -DBERTH_PROGRAM=\"${PREFIX:-/usr}/sbin/berth\""
+cover=
+if [ -n "${COVER:-}" ]; then
+	cover="-cover -covermode=atomic -tags=coverage"
+	CGO_CFLAGS="$CGO_CFLAGS -DBERTH_COVERAGE"
+fi
 # No -buildid: it would tell the directory, by which ld.sh is called.
-(cd "$here" && CGO_ENABLED=1 go build -buildmode=c-shared -trimpath -buildvcs=false -ldflags "-s -w -buildid= -linkmode=external -extld=$here/ld.sh" -o "$here/.pam_berth.so" .)
+# shellcheck disable=SC2086 # words
+(cd "$here" && CGO_ENABLED=1 go build $cover -buildmode=c-shared -trimpath -buildvcs=false -ldflags "-s -w -buildid= -linkmode=external -extld=$here/ld.sh" -o "$here/.pam_berth.so" .)
 rm -f "$here/.pam_berth.h"
 mv "$here/.pam_berth.so" "$out"
 chmod 755 "$out"

@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"berth/helper/internal/link/lifeline"
+	"berth/test/coverage"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,6 +73,7 @@ func warm() {
 // GiveWay makes this process the program at path, with the arguments and the
 // environment that it was itself started with. It returns only when it fails.
 func GiveWay(path string) error {
+	coverage.Flush()
 	restoreLimits() // it raises them itself, and takes them to its session
 	return unix.Exec(path, append([]string{path}, os.Args[1:]...), os.Environ())
 }
@@ -80,6 +82,7 @@ func GiveWay(path string) error {
 // makes an exit-signal only of that (session.c, session_exit_message). It does
 // not return.
 func DieBy(sig int) {
+	coverage.Flush()
 	runtime.LockOSThread()
 	// Past the Go runtime's handlers: struct sigaction of zeros is SIG_DFL.
 	var standard [4]uint64
