@@ -136,7 +136,7 @@ func execRequest(args arguments) (script.Call, error) {
 		return script.Call{}, fmt.Errorf("argument timeout: %q", args["timeout"])
 	}
 	c := script.Call{
-		Path: args["exec"], Timeout: time.Duration(seconds) * time.Second,
+		Errand: "exec", Path: args["exec"], Timeout: time.Duration(seconds) * time.Second,
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PAM_USER=" + args["user"]},
 	}
 	for _, key := range known[errandExec] {
@@ -150,7 +150,7 @@ func execRequest(args arguments) (script.Call, error) {
 // settleRequest makes the call of `berth settle` of the arguments.
 func settleRequest(args arguments) (script.Call, error) {
 	c, err := execRequest(args)
-	c.Args = []string{"settle"}
+	c.Errand, c.Args = "settle", []string{"settle"}
 	return c, err
 }
 

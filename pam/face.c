@@ -181,6 +181,21 @@ static int script(pam_handle_t *pamh, const struct passwd *pw, const struct bert
 	return result;
 }
 
+/* How often it is tried to settle a container with which that fails, in seconds. */
+#define SETTLE_AGAIN 60
+
+/* Whether the container is to be settled. A mark that is empty is the keeper's; what is
+ * in it the worker wrote when it failed. */
+static int unsettled(void)
+{
+	struct stat st;
+
+	if (lstat(UNSETTLED, &st) != 0)
+		return 0;
+	time_t age = time(NULL) - st.st_mtime;
+	return st.st_size == 0 || age < 0 || age >= SETTLE_AGAIN;
+}
+
 HOOK int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char **argv)
 {
 	struct berth_options o;
@@ -204,7 +219,7 @@ HOOK int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char
 	if (result == PAM_SUCCESS && !named(pw))
 		berth_names(pamh, pw, &o);
 	/* And one in a container that nobody has looked after: that is logged, too. */
-	if (result == PAM_SUCCESS && access(UNSETTLED, F_OK) == 0)
+	if (result == PAM_SUCCESS && unsettled())
 		berth_settle(pamh, &o);
 	return result == PAM_SUCCESS ? script(pamh, pw, &o, "open_session") : result;
 }

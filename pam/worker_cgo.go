@@ -8,6 +8,7 @@ package main
 /*
 #cgo CFLAGS: -std=gnu11 -Wall -Wextra -Werror -fvisibility=hidden
 #cgo LDFLAGS: -lpam -ldl
+#include "berth.h"
 */
 import "C"
 
@@ -24,7 +25,7 @@ import (
 )
 
 // The result descriptor and the answer's marks are described in berth.h.
-const resultFD = 3
+const resultFD = C.RESULT_FD
 
 // PAM return codes that the worker uses (security/_pam_types.h).
 const (
@@ -56,7 +57,9 @@ func work(argv []string, say func(byte, string)) int {
 	case errand == errandExec:
 		code, err = runScript(execRequest, args, say)
 	case errand == errandSettle:
-		code, err = runScript(settleRequest, args, say)
+		if code, err = runScript(settleRequest, args, say); err != nil {
+			err = errors.Join(err, tried())
+		}
 	case errand == errandName:
 		code, err = recordNames(args)
 	default:
@@ -119,18 +122,32 @@ func runScript(request func(arguments) (script.Call, error), args arguments, say
 	return pamSuccess, nil
 }
 
-// namesDir is berth.h's NAMES.
-const namesDir = "/var/lib/berth/names"
-
 func recordNames(args arguments) (int, error) {
 	record, err := namesRecord(args)
 	if err == nil {
-		err = names.Write(namesDir, record)
+		err = names.Write(C.NAMES, record)
 	}
 	if err != nil {
 		return pamSessionErr, fmt.Errorf("the container will not know the user's names: %w", err)
 	}
 	return pamSuccess, nil
+}
+
+// unsettled is berth.h's UNSETTLED.
+const unsettled = "/var/lib/berth/serve/unsettled"
+
+// tried writes into the mark that settling has failed just now: not every login tries
+// it again (face.c). The container's root may write in that directory.
+func tried() error {
+	fd, err := syscall.Open(unsettled, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("settle: %s: %w", unsettled, err)
+	}
+	defer syscall.Close(fd)
+	if _, err := syscall.Write(fd, []byte("failed\n")); err != nil {
+		return fmt.Errorf("settle: %s: %w", unsettled, err)
+	}
+	return nil
 }
 
 // printable keeps a message in one line of the log.

@@ -146,7 +146,7 @@ func (c client) hello() string {
 var me = lifeline.Names{User: "mallory", Home: "/", Shells: []string{"/bin/sh"}, Groups: map[uint32]string{27: "sudo"}}.Pack()
 
 func command(text string) []byte {
-	return lifeline.StartRequest{Run: lifeline.RunCommand, Command: text, Umask: 0o022, Env: []string{"PATH=/usr/bin:/bin"}}.Pack()
+	return lifeline.StartRequest{Kind: lifeline.CommandRequest, Command: text, Umask: 0o022, Env: []string{"PATH=/usr/bin:/bin"}}.Pack()
 }
 
 // session has the container run a command over an open connection, and returns

@@ -69,6 +69,40 @@ func TestTerminalsAreBounded(t *testing.T) {
 	}
 }
 
+// While a container cannot be settled, not every login tries it; each start of the
+// container has it tried at once.
+func TestSettlingIsNotTriedByEveryLogin(t *testing.T) {
+	l := labs.New(t, "")
+	welcome(t, l, "alice")
+	l.Exec(t, "sh", "-c", `mv /usr/sbin/berth /usr/sbin/berth.good; printf '#!/bin/sh\necho x >>/run/tried\nexit 3\n' >/usr/sbin/berth; chmod 755 /usr/sbin/berth; : >/run/tried`)
+	tries := func(want int) {
+		t.Helper()
+		for range 3 {
+			welcome(t, l, "alice")
+		}
+		if n := strings.Count(l.Exec(t, "cat", "/run/tried"), "x"); n != want {
+			t.Errorf("%d tries, want %d", n, want)
+		}
+	}
+	tries(0)
+	for n := range 2 {
+		if out, err := exec.Command("docker", "restart", "--time", "1", l.Container(t)).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		tries(n + 1)
+	}
+	if log := l.Exec(t, "cat", l.Path("log")); !strings.Contains(log, "settle: /usr/sbin/berth: exit status 3") || strings.Contains(log, "exec: /usr/sbin/berth") {
+		t.Errorf("the log:\n%s", log)
+	}
+	l.Exec(t, "touch", "-d", "61 seconds ago", l.Path("serve/unsettled"))
+	tries(3)
+	l.Exec(t, "sh", "-c", "mv /usr/sbin/berth.good /usr/sbin/berth; touch -d '61 seconds ago' "+l.Path("serve/unsettled"))
+	tries(3)
+	if keeper(l).Unsettled() {
+		t.Error("it is not settled")
+	}
+}
+
 // A server that dies when there is room for nothing new has its successor by its
 // side.
 func TestServerDiesWithoutRoom(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,5 +63,83 @@ func TestUpgrade(t *testing.T) {
 		}
 	})
 	each(sessions, (*opened).end)
+	settled(t, l, before)
+}
+
+// Where there is no room for new servers the old ones go on, and the answer says why.
+func TestRenewalIsHeldBack(t *testing.T) {
+	l := labs.New(t, "[container]\npids_limit = 300\nuser_processes = 4000\n")
+	welcome(t, l, "alice", "bob")
+	serving(t, l)
+	before, err := keeper(l).Count()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob := types(t, l, "bob")
+	h := assault(t, l, fill)
+	labs.Eventually(t, labs.Patience, func() (bool, string) {
+		n := cgroup(t, l, "pids", "pids.current")
+		return n >= 299, fmt.Sprint(n)
+	})
+	if err := keeper(l).Renew(); err == nil || !strings.Contains(err.Error(), "Resource temporarily unavailable") {
+		t.Errorf("the answer: %v", err)
+	}
+	now, err := keeper(l).Count()
+	if err != nil || now.Server != before.Server || now.Standby != before.Standby || now.Spawner != before.Spawner {
+		t.Errorf("%+v became %+v, %v", before, now, err)
+	}
+	h.leaves()
+	gone(t, l)
+	bob.rest(t)
+	// With room it is done.
+	if err := keeper(l).Renew(); err != nil {
+		t.Error(err)
+	}
+	if now, err := keeper(l).Count(); err != nil || now.Server == before.Server || now.Spawner == before.Spawner {
+		t.Errorf("%+v became %+v, %v", before, now, err)
+	}
+}
+
+// A session that waits until its user's last one is swept up after is let in by the
+// berth-init that takes over meanwhile.
+func TestHeldBackOverRenewal(t *testing.T) {
+	l := labs.New(t, "")
+	if err := plant(l); err != nil {
+		t.Fatal(err)
+	}
+	welcome(t, l, "alice")
+	before := still(t, l)
+	if r := labs.Finish(l.SSH("alice", "BERTH_PROBE=litter /home/probe /tmp/litter 100000")); r.Out != "littered\n" {
+		t.Fatalf("%+v", r)
+	}
+	sweeper := 0
+	labs.Eventually(t, labs.Patience, func() (bool, string) {
+		if all := of(t, l, "alice"); len(all) == 1 {
+			sweeper = all[0]
+		}
+		return sweeper != 0, "nobody sweeps"
+	})
+	if err := syscall.Kill(sweeper, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	h, said := shown(t, l, "echo in; read x")
+	labs.Eventually(t, labs.Patience, func() (bool, string) {
+		sessions, err := keeper(l).List()
+		return len(sessions) == 1, fmt.Sprint(sessions, err)
+	})
+	if err := keeper(l).Renew(); err != nil {
+		t.Error(err)
+	}
+	said.says(t, "in")
+	if all := of(t, l, "alice"); slices.Contains(all, sweeper) {
+		t.Errorf("the stopped sweep %d is there: %d", sweeper, all)
+	}
+	h.leaves()
+	gone(t, l)
+	labs.Eventually(t, labs.Patience, func() (bool, string) {
+		out, _ := exec.Command("docker", "exec", l.Container(t), "ls", "-A", "/tmp").Output()
+		return string(out) == "", string(out)
+	})
+	welcome(t, l, "alice") // whose PAM session looks after what was started meanwhile
 	settled(t, l, before)
 }

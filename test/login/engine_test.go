@@ -139,3 +139,21 @@ func TestBerthCommand(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 }
+
+// An engine that gives its containers user ids of their own does not give them to
+// berth's, by either transport; another container of that engine's shows that it would.
+func TestRemappedEngine(t *testing.T) {
+	e := labs.NewEngine(t, `{"userns-remap": "daemon"}`)
+	mapped, err := exec.Command("docker", "-H", "unix://"+e.Socket, "run", "--rm", "--network", "none", "berth:busybox", "cat", "/proc/self/uid_map").CombinedOutput()
+	if err != nil || strings.Join(strings.Fields(string(mapped)), " ") != "0 1000000 65536" {
+		t.Fatalf("the engine does not remap: %v, %s", err, mapped)
+	}
+	for _, transport := range []string{"direct", "exec"} {
+		l := newLab(t, fmt.Sprintf("transport = %q\n[engine]\nsocket = %q\n[container]\nimage = \"berth:busybox\"\n", transport, e.Socket))
+		want := fmt.Sprintf("alice\n%s\n0 0 4294967295\n", l.UID(t, "alice"))
+		r := finish(l.SSH("alice", "id -un; stat -c %u .; echo $(cat /proc/self/uid_map)"))
+		if r.Out != want {
+			t.Errorf("%s: %+v", transport, r)
+		}
+	}
+}

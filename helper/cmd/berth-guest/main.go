@@ -3,8 +3,8 @@
 // berth-guest is berth inside the container, beside its first process, berth-init
 // (helper/cmd/berth-init). That starts `berth-guest server` and `berth-guest spawner`, which
 // starts `berth-guest session -` for each session to come; with the exec transport
-// the engine starts `berth-guest session NAME`. `berth-guest clear` ends what a
-// session leaves. It is a static program, mounted read-only; it takes nothing from
+// the engine starts `berth-guest session NAME`. `berth-guest terminate` ends what
+// a session leaves. It is a static program, mounted read-only; it takes nothing from
 // its environment.
 package main
 
@@ -13,12 +13,16 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"sync"
 	"syscall"
 
 	"berth/helper/internal/guest/server"
 	"berth/helper/internal/guest/supervisor"
+	"berth/helper/internal/link/threads"
 )
+
+// threadCount is how many threads a process of ours may come to need. It has them from the
+// start: a container at its limit of processes refuses new ones.
+const threadCount = 6
 
 func main() {
 	os.Exit(run(os.Args[1:]))
@@ -31,24 +35,24 @@ func run(args []string) int {
 	runtime.LockOSThread()
 	switch {
 	case len(args) == 1 && args[0] == "server":
-		warm()
-		return status(server.Serve())
+		threads.Make(threadCount)
+		return exitStatus(server.Serve())
 	case len(args) == 1 && args[0] == "spawner":
-		warm()
-		return status(server.Spawn())
-	case len(args) == 1 && args[0] == "clear":
-		ignore()
-		return status(supervisor.Clear())
+		threads.Make(threadCount)
+		return exitStatus(server.Spawn())
+	case len(args) == 1 && args[0] == "terminate":
+		catchSignals()
+		return exitStatus(supervisor.Terminate())
 	case len(args) == 2 && args[0] == "session":
-		return status(session(args[1]))
+		return exitStatus(session(args[1]))
 	case len(args) == 1 && args[0] == "probe":
-		return status(supervisor.Probe())
+		return exitStatus(supervisor.Probe())
 	}
 	fmt.Fprintln(os.Stderr, "usage: berth-guest session NAME | probe")
 	return 2
 }
 
-func status(err error) int {
+func exitStatus(err error) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "berth-guest:", err)
 		return 1
@@ -59,35 +63,18 @@ func status(err error) int {
 // session supervises one session: the one whose lifeline is called name, or,
 // with name "-", the one that the server hands over by descriptor 3.
 func session(name string) error {
-	ignore()
-	warm()
+	catchSignals()
+	threads.Make(threadCount)
 	if name != "-" {
-		return supervisor.Call(name)
+		return supervisor.ServeExec(name)
 	}
 	syscall.CloseOnExec(3)
-	return supervisor.Answer(3)
+	return supervisor.ServeDirect(3)
 }
 
-// ignore keeps the session's processes' signals from ending this one: they are
+// catchSignals keeps the session's processes' signals from ending this one: they are
 // hung up by us, not along with us. Caught, not ignored: what is ignored stays so in
 // the children (execve(2)).
-func ignore() {
+func catchSignals() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGTERM)
-}
-
-// warm makes the threads that this process may come to need. A container at its
-// limit of processes refuses new ones, and the Go runtime dies of that.
-func warm() {
-	const threads = 6
-	var all, done sync.WaitGroup
-	all.Add(threads)
-	for range threads {
-		done.Go(func() {
-			runtime.LockOSThread()
-			all.Done()
-			all.Wait()
-			runtime.UnlockOSThread() // back to the idle ones
-		})
-	}
-	done.Wait()
 }

@@ -22,48 +22,48 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 5000
+#define REQUEST_TIMEOUT_MS 5000
 /* After a connection could not be accepted. */
-#define AGAIN_MS 100
-#define PAGE 1000
+#define ACCEPT_RETRY_MS 100
+#define SESSIONS_PER_PAGE 1000
 
 static struct request {
 	int fd;
 	long deadline; /* 0: not in use */
 } requests[16];
-static int pending = -1;
-static long accept_again; /* when; 0: they are accepted as they come */
+static int renewal_fd = -1;
+static long accept_retry_at; /* when; 0: they are accepted as they come */
 
 void control_accept(void)
 {
-	int fd = accept4(keeper.control, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = accept4(keeper.control_listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	/* It goes on waiting, and epoll would go on to say so. */
 	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-		unwatch(keeper.control);
-		accept_again = now_ms() + AGAIN_MS;
+		unwatch(keeper.control_listener);
+		accept_retry_at = now_ms() + ACCEPT_RETRY_MS;
 	}
-	accepted_root_only(&fd, 1, NULL);
+	close_unless_root(&fd, 1, NULL);
 	if (fd < 0)
 		return;
 	for (size_t i = 0; i < LENGTH(requests); i++)
 		if (!requests[i].deadline) {
-			if (watch_fd(fd, EPOLLIN, REQUEST, i) != 0)
+			if (watch_fd(fd, EPOLLIN, SOURCE_CONTROL, i) != 0)
 				break;
-			requests[i] = (struct request){ fd, now_ms() + PATIENCE_MS };
+			requests[i] = (struct request){ fd, now_ms() + REQUEST_TIMEOUT_MS };
 			return;
 		}
 	close(fd);
 }
 
-static void finish(struct request *r)
+static void close_request(struct request *r)
 {
 	close(r->fd);
 	r->deadline = 0;
 }
 
-int control_pending(void)
+int control_renewal_fd(void)
 {
-	return pending;
+	return renewal_fd;
 }
 
 /* Answers a connection and closes it. */
@@ -74,11 +74,11 @@ void control_answer(int fd, const char *text)
 	if (send(fd, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		logf_uid(0, "an answer is not taken: %s", strerror(errno));
 	close(fd);
-	if (fd == pending)
-		pending = -1;
+	if (fd == renewal_fd)
+		renewal_fd = -1;
 }
 
-static void count(int fd)
+static void answer_count(int fd)
 {
 	char text[512];
 	size_t spare = 0, ending = 0;
@@ -92,12 +92,12 @@ static void count(int fd)
 	control_answer(fd, text);
 }
 
-static void list(int fd, size_t from)
+static void answer_list(int fd, size_t from)
 {
-	static char text[PAGE * 64];
+	static char text[SESSIONS_PER_PAGE * 64];
 	size_t n = 0, i, shown = 0;
 
-	for (i = from; i < sessions_used && shown < PAGE; i++) {
+	for (i = from; i < sessions_used && shown < SESSIONS_PER_PAGE; i++) {
 		const struct session *s = &sessions[i];
 		if (s->state <= SPARE || s->state >= DYING)
 			continue;
@@ -110,9 +110,13 @@ static void list(int fd, size_t from)
 	close(fd);
 }
 
-static void renew(int fd)
+static void answer_renew(int fd)
 {
-	pending = fd;
+	if (keeper.stop_at) {
+		control_answer(fd, "the container is being stopped");
+		return;
+	}
+	renewal_fd = fd;
 	resume_exec();
 	/* We get here only if the new program could not be run. */
 	int failure = errno;
@@ -120,7 +124,7 @@ static void renew(int fd)
 	control_answer(fd, problem ? problem : strerror(failure));
 }
 
-void control_message(size_t i)
+void control_receive(size_t i)
 {
 	struct request *r = &requests[i];
 	char text[64];
@@ -133,49 +137,48 @@ void control_message(size_t i)
 		return;
 	text[n > 0 ? n : 0] = 0;
 	if (n <= 0 || (!strchr(text, '\n') && n == sizeof text - 1)) {
-		finish(r);
+		close_request(r);
 		return;
 	}
 	if (!strchr(text, '\n'))
 		return;
 	/* Read it: closing a connection with unread bytes would lose the answer. */
 	if (recv(r->fd, text, (size_t)n, MSG_DONTWAIT) != n) {
-		finish(r);
+		close_request(r);
 		return;
 	}
 	int fd = dup(r->fd); /* epoll does not watch this one; what answers closes it */
-	finish(r);
+	close_request(r);
 	if (fd < 0)
 		return;
 	if (!strcmp(text, "count\n"))
-		count(fd);
+		answer_count(fd);
 	else if (sscanf(text, "list %lu\n", &number) == 1)
-		list(fd, number);
+		answer_list(fd, number);
 	else if (sscanf(text, "end %lu\n", &number) == 1) {
-		const char *problem = session_end((pid_t)number);
+		const char *problem = session_terminate((pid_t)number);
 		control_answer(fd, problem ? problem : "ok");
 	} else if (!strcmp(text, "renew\n"))
-		renew(fd);
+		answer_renew(fd);
 	else
 		control_answer(fd, "that is not understood: it is from another version of berth");
 }
 
 void control_tick(long now, long *next)
 {
-	if (accept_again && accept_again <= now)
-		accept_again = watch_fd(keeper.control, EPOLLIN, CONTROLS, 0) == 0 ? 0 : now + AGAIN_MS;
-	if (accept_again && (!*next || accept_again < *next))
-		*next = accept_again;
+	if (accept_retry_at && accept_retry_at <= now)
+		accept_retry_at = watch_fd(keeper.control_listener, EPOLLIN, SOURCE_CONTROL_LISTENER, 0) == 0 ? 0 : now + ACCEPT_RETRY_MS;
+	set_earlier(next, accept_retry_at);
 	for (size_t i = 0; i < LENGTH(requests); i++) {
 		struct request *r = &requests[i];
 		if (r->deadline && r->deadline <= now)
-			finish(r);
-		else if (r->deadline && (!*next || r->deadline < *next))
-			*next = r->deadline;
+			close_request(r);
+		else
+			set_earlier(next, r->deadline);
 	}
 }
 
-void control_resume(int fd)
+void control_set_renewal_fd(int fd)
 {
-	pending = fd;
+	renewal_fd = fd;
 }

@@ -19,33 +19,34 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-#define MOST_PROCESSES 65536
+#define MAX_PROCESSES 65536
 
 static struct process {
 	pid_t pid, parent;
-	char zombie;
-	signed char below; /* an orphan, or below one: 1 yes, -1 no, 0 not known yet */
-} all[MOST_PROCESSES] __attribute__((aligned(4096)));
-static size_t n_all;
-static int proc = -1;
+	char is_zombie;
+	signed char orphaned; /* an orphan, or below one: 1 yes, -1 no, 0 not known yet */
+} processes[MAX_PROCESSES] __attribute__((aligned(4096)));
+static size_t process_count;
+static int proc_fd = -1;
 
 void orphans_open(void)
 {
-	proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 /* The kernel lists processes in ascending order (fs/proc/base.c, next_tgid). */
-static struct process *find(pid_t pid)
+static struct process *find_process(pid_t pid)
 {
-	size_t low = 0, high = n_all;
+	size_t low = 0, high = process_count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		if (all[middle].pid == pid)
-			return &all[middle];
-		if (all[middle].pid < pid)
+		if (processes[middle].pid == pid)
+			return &processes[middle];
+		if (processes[middle].pid < pid)
 			low = middle + 1;
 		else
 			high = middle;
@@ -57,7 +58,7 @@ ssize_t process_file(const char *name, const char *file, char *buf, size_t size)
 {
 	char path[64];
 	snprintf(path, sizeof path, "%s/%s", name, file);
-	int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	int fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -1;
 	ssize_t n = read(fd, buf, size - 1);
@@ -68,20 +69,40 @@ ssize_t process_file(const char *name, const char *file, char *buf, size_t size)
 
 /* The name in the second field of /proc/PID/stat may hold anything, parentheses
  * included: what counts stands behind the last one (proc(5)). */
-static void take(const char *name)
+static void add_process(const char *name)
 {
 	char text[1024], state;
-	struct process *p = &all[n_all];
+	struct process *p = &processes[process_count];
 	const char *rest;
 
-	if (n_all == MOST_PROCESSES || process_file(name, "stat", text, sizeof text) <= 0)
+	if (process_count == MAX_PROCESSES || process_file(name, "stat", text, sizeof text) <= 0)
 		return;
 	if (!(rest = strrchr(text, ')')) || sscanf(rest + 1, " %c %d", &state, &p->parent) != 2)
 		return;
 	p->pid = atoi(name);
-	p->zombie = state == 'Z' || state == 'X';
-	p->below = 0;
-	n_all++;
+	p->is_zombie = state == 'Z' || state == 'X';
+	p->orphaned = 0;
+	process_count++;
+}
+
+long process_started(pid_t pid)
+{
+	char name[16], text[1024];
+	unsigned long long ticks;
+	const char *rest;
+
+	snprintf(name, sizeof name, "%d", (int)pid);
+	if (process_file(name, "stat", text, sizeof text) <= 0 || !(rest = strrchr(text, ')')) ||
+	    sscanf(rest + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &ticks) != 1)
+		return -1;
+	return (long)(ticks * 1000 / (unsigned long long)sysconf(_SC_CLK_TCK));
+}
+
+long boot_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 int processes_each(void (*f)(const char *name))
@@ -89,9 +110,9 @@ int processes_each(void (*f)(const char *name))
 	char buf[32768] __attribute__((aligned(8)));
 	long n;
 
-	if (lseek(proc, 0, SEEK_SET) != 0)
+	if (lseek(proc_fd, 0, SEEK_SET) != 0)
 		return -1;
-	while ((n = syscall(SYS_getdents64, proc, buf, sizeof buf)) > 0)
+	while ((n = syscall(SYS_getdents64, proc_fd, buf, sizeof buf)) > 0)
 		for (long at = 0; at < n;) {
 			struct dirent64 *e = (struct dirent64 *)(buf + at);
 			if (e->d_name[0] >= '1' && e->d_name[0] <= '9')
@@ -102,12 +123,12 @@ int processes_each(void (*f)(const char *name))
 }
 
 /* Is this child of ours left from a session? What runs as root is berth's own. */
-static int orphan(const struct process *p)
+static int is_orphan(const struct process *p)
 {
 	char name[16], text[2048];
 	unsigned uid;
 
-	if (p->parent != 1 || session_is_supervisor(p->pid) || sweep_is(p->pid))
+	if (p->parent != 1 || session_is_supervisor(p->pid) || sweep_is_child(p->pid))
 		return 0;
 	snprintf(name, sizeof name, "%d", (int)p->pid);
 	if (process_file(name, "status", text, sizeof text) <= 0)
@@ -117,60 +138,60 @@ static int orphan(const struct process *p)
 }
 
 /* Decides whether p is to end, and with it all between p and what is decided. */
-static void decide(struct process *p)
+static void mark(struct process *p)
 {
 	struct process *top = p;
 	int steps = 0;
 	signed char verdict;
 
 	for (;;) {
-		if (top->below) {
-			verdict = top->below;
+		if (top->orphaned) {
+			verdict = top->orphaned;
 			break;
 		}
 		if (top->parent <= 1) {
-			verdict = orphan(top) ? 1 : -1;
+			verdict = is_orphan(top) ? 1 : -1;
 			break;
 		}
-		struct process *up = find(top->parent);
+		struct process *up = find_process(top->parent);
 		/* The parent has ended meanwhile, or pids that were reused while we
 		 * looked form a circle: the next look will tell. */
-		if (!up || steps++ > MOST_PROCESSES) {
+		if (!up || steps++ > MAX_PROCESSES) {
 			verdict = -1;
 			break;
 		}
 		top = up;
 	}
-	for (struct process *q = p; q && !q->below; q = q->parent > 1 ? find(q->parent) : NULL)
-		q->below = verdict;
+	for (struct process *q = p; q && !q->orphaned; q = q->parent > 1 ? find_process(q->parent) : NULL)
+		q->orphaned = verdict;
 }
 
-static void signal_all(int sig)
+static void signal_orphans(int sig)
 {
-	for (size_t i = 0; i < n_all; i++)
-		if (all[i].below == 1 && !all[i].zombie)
-			kill(all[i].pid, sig);
+	for (size_t i = 0; i < process_count; i++)
+		if (processes[i].orphaned == 1 && !processes[i].is_zombie)
+			kill(processes[i].pid, sig);
 }
 
-int orphans_end(void)
+int orphans_kill(void)
 {
 	int found = 0;
 
-	n_all = 0;
-	if (processes_each(take) != 0)
+	process_count = 0;
+	if (processes_each(add_process) != 0)
 		return -1;
-	for (size_t i = 0; i < n_all; i++) {
-		decide(&all[i]);
-		found += all[i].below == 1 && !all[i].zombie;
+	for (size_t i = 0; i < process_count; i++) {
+		mark(&processes[i]);
+		found += processes[i].orphaned == 1 && !processes[i].is_zombie;
 	}
 	/* Stopped first: what is being killed cannot fork any more. */
 	if (found) {
-		signal_all(SIGSTOP);
-		signal_all(SIGKILL);
+		signal_orphans(SIGSTOP);
+		signal_orphans(SIGKILL);
 	}
 	/* The smaller this process is, the later the kernel chooses it when memory is
 	 * short. That matters where root could not lower its oom_score_adj. */
-	madvise(all, sizeof all, MADV_DONTNEED);
+	madvise(processes, sizeof processes, MADV_DONTNEED);
 	return found;
 }
 
@@ -179,9 +200,9 @@ int orphans_end(void)
  * signal is one step for the kernel, and no fork gets past it; so for that call we
  * may signal this user's alone. What we are then called stays root's or nobody's:
  * the user may not signal us, nor trace. */
-void user_end(uid_t uid)
+void user_kill(uid_t uid)
 {
-	const uid_t nobody = 65534; /* whom nobody is here (package rules, Overflow) */
+	const uid_t nobody = 65534; /* whom nobody is here (package access, Overflow) */
 
 	if (uid == 0 || setresuid(nobody, uid, 0) != 0)
 		return; /* a lack of memory; the look in /proc has to do */

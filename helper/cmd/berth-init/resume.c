@@ -20,47 +20,51 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define FIXED 8
-#define WORD 128
+#define FIXED_ARGS 8
+#define MAX_WORD 128
 
 /* The descriptors of the state stay open over execve(2), or do not. */
-static void keep(int fd, int yes)
+static void set_inherited(int fd, int inherited)
 {
 	if (fd >= 0)
-		fcntl(fd, F_SETFD, yes ? 0 : FD_CLOEXEC);
+		fcntl(fd, F_SETFD, inherited ? 0 : FD_CLOEXEC);
 }
 
-static void keep_all(int yes)
+static void set_all_inherited(int inherited)
 {
-	int fds[] = { keeper.listener, keeper.control, keeper.registers, keeper.spawner_fd, keeper.active.start, keeper.standby.start, control_pending() };
+	int fds[] = {
+		keeper.session_listener, keeper.control_listener, keeper.register_listener, keeper.spawner_fd,
+		keeper.active.start_fd, keeper.standby.start_fd, control_renewal_fd(),
+	};
 
 	for (size_t i = 0; i < LENGTH(fds); i++)
-		keep(fds[i], yes);
+		set_inherited(fds[i], inherited);
 	for (size_t i = 0; i < sessions_used; i++)
 		if (sessions[i].state != FREE) {
-			keep(sessions[i].connection, yes);
-			keep(sessions[i].lifeline, yes);
+			set_inherited(sessions[i].connection, inherited);
+			set_inherited(sessions[i].lifeline, inherited);
 		}
 }
 
 void resume_exec(void)
 {
-	static char words[MOST_SESSIONS + 300][WORD];
-	static char *argv[MOST_SESSIONS + 310];
+	static char words[MAX_SESSIONS + 300][MAX_WORD];
+	static char *argv[MAX_SESSIONS + 310];
 	static char *environment[] = { NULL };
 	int n = 0, a = 0, state;
 
-#define ADD(...) (snprintf(words[n], WORD, __VA_ARGS__), argv[a++] = words[n++])
+	log_report_dropped();
+#define ADD(...) (snprintf(words[n], MAX_WORD, __VA_ARGS__), argv[a++] = words[n++])
 	argv[a++] = (char[]){ SELF };
 	argv[a++] = (char[]){ "resume" };
 	ADD("%d", keeper.serving);
-	ADD("%d", keeper.listener);
-	ADD("%d", keeper.control);
-	ADD("%d", keeper.registers);
-	ADD("%llu", (unsigned long long)keeper.files.rlim_cur);
-	ADD("%d", control_pending());
-	ADD("server %d %d", (int)keeper.active.pid, keeper.active.start);
-	ADD("standby %d %d", (int)keeper.standby.pid, keeper.standby.start);
+	ADD("%d", keeper.session_listener);
+	ADD("%d", keeper.control_listener);
+	ADD("%d", keeper.register_listener);
+	ADD("%llu", (unsigned long long)keeper.nofile_limit.rlim_cur);
+	ADD("%d", control_renewal_fd());
+	ADD("server %d %d", (int)keeper.active.pid, keeper.active.start_fd);
+	ADD("standby %d %d", (int)keeper.standby.pid, keeper.standby.start_fd);
 	ADD("spawner %d %d", (int)keeper.spawner, keeper.spawner_fd);
 	for (size_t i = 0; i < sessions_used; i++) {
 		const struct session *s = &sessions[i];
@@ -70,15 +74,15 @@ void resume_exec(void)
 	}
 	uid_t uid;
 	gid_t gid;
-	for (size_t i = 0; (state = sweep_stop(i, &uid, &gid)) >= 0; i++)
+	for (size_t i = 0; (state = sweep_halt(i, &uid, &gid)) >= 0; i++)
 		if (state)
 			ADD("sweep %lu %lu", (unsigned long)uid, (unsigned long)gid);
 #undef ADD
 	argv[a] = NULL;
-	keep_all(1);
+	set_all_inherited(1);
 	execve(SELF, argv, environment);
 	int failure = errno;
-	keep_all(0);
+	set_all_inherited(0);
 	logf_uid(0, "%s: %s; this one goes on", SELF, strerror(failure));
 	errno = failure;
 }
@@ -87,22 +91,22 @@ int resume_read(int argc, char **argv)
 {
 	int pid, fd;
 
-	if (argc < FIXED + 3)
+	if (argc < FIXED_ARGS + 3)
 		return 0;
 	keeper.serving = atoi(argv[2]);
-	keeper.listener = atoi(argv[3]);
-	keeper.control = atoi(argv[4]);
-	keeper.registers = atoi(argv[5]);
-	keeper.files.rlim_cur = strtoull(argv[6], NULL, 10);
-	control_resume(atoi(argv[7]));
-	for (int i = FIXED; i < argc; i++) {
+	keeper.session_listener = atoi(argv[3]);
+	keeper.control_listener = atoi(argv[4]);
+	keeper.register_listener = atoi(argv[5]);
+	keeper.nofile_limit.rlim_cur = strtoull(argv[6], NULL, 10);
+	control_set_renewal_fd(atoi(argv[7]));
+	for (int i = FIXED_ARGS; i < argc; i++) {
 		struct session s = { .state = FREE };
 		unsigned long uid, gid;
 		int state;
 		if (sscanf(argv[i], "server %d %d", &pid, &fd) == 2) {
-			keeper.active = (struct server){ .pid = pid, .start = fd };
+			keeper.active = (struct server){ .pid = pid, .start_fd = fd };
 		} else if (sscanf(argv[i], "standby %d %d", &pid, &fd) == 2) {
-			keeper.standby = (struct server){ .pid = pid, .start = fd };
+			keeper.standby = (struct server){ .pid = pid, .start_fd = fd };
 		} else if (sscanf(argv[i], "spawner %d %d", &pid, &fd) == 2) {
 			keeper.spawner = pid;
 			keeper.spawner_fd = fd;
@@ -118,7 +122,7 @@ int resume_read(int argc, char **argv)
 			sweep_user((uid_t)uid, (gid_t)gid);
 		}
 	}
-	keep_all(0);
-	sessions_resumed();
+	set_all_inherited(0);
+	sessions_after_resume();
 	return 1;
 }

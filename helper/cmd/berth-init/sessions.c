@@ -21,25 +21,27 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long a supervisor may take to clear its session when the other end is
- * gone. It asks, then tells, then kills within 2 s (package guest). */
-#define PATIENCE_MS 3500
+/* How long a supervisor may take to end its session when the other end is
+ * gone. It asks, then tells, then kills within 2 s (package supervisor). */
+#define TERMINATE_TIMEOUT_MS 3500
 /* How long we wait for what a killed supervisor left to become ours. */
-#define DYING_MS 10000
-#define LOOK_MS 20
+#define ORPHANS_TIMEOUT_MS 10000
+#define LOOK_INTERVAL_MS 20
+/* What lives for a moment was found by one of so many. */
+#define MIN_LOOKS 5
 /* How long one that is done with its session may take to exit. */
-#define LEAVE_MS 100
+#define EXIT_TIMEOUT_MS 100
 /* After a connection could not be accepted: what it takes is given back, one day. */
-#define AGAIN_MS 100
+#define ACCEPT_RETRY_MS 100
 
-struct session sessions[MOST_SESSIONS];
+struct session sessions[MAX_SESSIONS];
 size_t sessions_used;
-static long look_for_orphans; /* when; 0: none are expected */
-static long accept_again;     /* when; 0: supervisors are accepted as they come */
+static long next_look;       /* for orphans; 0: none are expected */
+static long accept_retry_at; /* when; 0: supervisors are accepted as they come */
 
 static struct session *free_slot(void)
 {
-	for (size_t i = 0; i < MOST_SESSIONS; i++)
+	for (size_t i = 0; i < MAX_SESSIONS; i++)
 		if (sessions[i].state == FREE) {
 			if (i >= sessions_used)
 				sessions_used = i + 1;
@@ -48,7 +50,7 @@ static struct session *free_slot(void)
 	return NULL;
 }
 
-static int counts(const struct session *s)
+static int is_counted(const struct session *s)
 {
 	return s->state == HELD_BACK || s->state == OPEN || s->state == ENDING;
 }
@@ -57,20 +59,20 @@ size_t session_count(uid_t uid)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < sessions_used; i++)
-		n += counts(&sessions[i]) && (uid == UID_NONE || sessions[i].uid == uid);
+		n += is_counted(&sessions[i]) && (uid == UID_NONE || sessions[i].uid == uid);
 	return n;
 }
 
 int session_is_supervisor(pid_t pid)
 {
 	for (size_t i = 0; i < sessions_used; i++)
-		if (sessions[i].pid == pid && counts(&sessions[i]))
+		if (sessions[i].pid == pid && is_counted(&sessions[i]))
 			return 1;
 	return 0;
 }
 
 /* Whether anything of the user's may be alive. */
-static int lives(uid_t uid)
+static int user_has_any(uid_t uid)
 {
 	for (size_t i = 0; i < sessions_used; i++)
 		if (sessions[i].state > SPARE && sessions[i].uid == uid)
@@ -89,19 +91,19 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-static void drop(struct session *s)
+static void free_session(struct session *s)
 {
 	uid_t uid = s->uid;
 	gid_t gid = s->gid;
-	int swept = s->state > HELD_BACK && !s->linger;
+	int sweep_due = s->state > HELD_BACK && !s->linger;
 
 	close_fd(&s->connection);
 	close_fd(&s->lifeline);
 	*s = (struct session){ .state = FREE };
 	while (sessions_used && sessions[sessions_used - 1].state == FREE)
 		sessions_used--;
-	if (swept && !lives(uid)) {
-		user_end(uid);
+	if (sweep_due && !user_has_any(uid)) {
+		user_kill(uid);
 		sweep_user(uid, gid);
 	}
 }
@@ -113,8 +115,8 @@ int session_adopt(const struct session *from)
 		return -1;
 	*s = *from;
 	size_t i = (size_t)(s - sessions);
-	if ((s->connection < 0 || watch_fd(s->connection, EPOLLIN, SUPERVISOR, i) == 0) &&
-	    (s->lifeline < 0 || watch_fd(s->lifeline, EPOLLRDHUP, LIFELINE, i) == 0))
+	if ((s->connection < 0 || watch_fd(s->connection, EPOLLIN, SOURCE_SUPERVISOR, i) == 0) &&
+	    (s->lifeline < 0 || watch_fd(s->lifeline, EPOLLRDHUP, SOURCE_LIFELINE, i) == 0))
 		return 0;
 	int failure = errno;
 	if (s->connection >= 0)
@@ -128,20 +130,20 @@ void session_accept(void)
 {
 	struct session s = { .state = SPARE, .lifeline = -1 };
 
-	s.connection = accept4(keeper.registers, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	s.connection = accept4(keeper.register_listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	/* It goes on waiting, and epoll would go on to say so. */
 	if (s.connection < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-		logf_uid(0, "no supervisor can be heard for now: %s", strerror(errno));
-		unwatch(keeper.registers);
-		accept_again = now_ms() + AGAIN_MS;
+		logf_uid(0, "no supervisor can register for now: %s", strerror(errno));
+		unwatch(keeper.register_listener);
+		accept_retry_at = now_ms() + ACCEPT_RETRY_MS;
 		return;
 	}
-	accepted_root_only(&s.connection, 0, &s.pid);
+	close_unless_root(&s.connection, 0, &s.pid);
 	if (s.connection >= 0 && session_adopt(&s) != 0)
 		close(s.connection);
 }
 
-static void answer(const struct session *s, const char *text)
+static void send_answer(const struct session *s, const char *text)
 {
 	if (send(s->connection, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return; /* it has died: its connection says so next */
@@ -150,10 +152,10 @@ static void answer(const struct session *s, const char *text)
 static void open_session(struct session *s)
 {
 	s->state = OPEN;
-	answer(s, "ok");
+	send_answer(s, "ok");
 }
 
-void session_answer_held_back(uid_t uid)
+void sessions_let_in(uid_t uid)
 {
 	for (size_t i = 0; i < sessions_used; i++)
 		if (sessions[i].state == HELD_BACK && sessions[i].uid == uid)
@@ -161,47 +163,52 @@ void session_answer_held_back(uid_t uid)
 }
 
 /* What a supervisor says before it is the user: "uid gid limit linger direct". */
-static void registers(struct session *s, const char *text, int lifeline)
+static void register_supervisor(struct session *s, const char *text, int lifeline)
 {
 	unsigned long uid, gid, limit;
 
 	s->lifeline = lifeline;
 	if (lifeline < 0) { /* "done": it ends before it had a session */
-		drop(s);
+		free_session(s);
 		return;
 	}
 	if (sscanf(text, "%lu %lu %lu %d %d", &uid, &gid, &limit, &s->linger, &s->direct) != 5 || uid == 0) {
 		logf_uid(0, "the supervisor %d says %s", (int)s->pid, text);
-		drop(s);
+		free_session(s);
+		return;
+	}
+	if (keeper.stop_at) {
+		send_answer(s, "stopped");
+		free_session(s);
 		return;
 	}
 	if (session_count((uid_t)uid) >= limit) {
-		answer(s, "full");
+		send_answer(s, "full");
 		logf_uid((uid_t)uid, "refused uid %lu: too many sessions", uid);
-		drop(s);
+		free_session(s);
 		return;
 	}
 	s->uid = (uid_t)uid;
 	s->gid = (gid_t)gid;
 	s->since = (long long)time(NULL);
-	if (watch_fd(lifeline, EPOLLRDHUP, LIFELINE, (size_t)(s - sessions)) != 0) {
-		answer(s, "failed");
-		drop(s);
+	if (watch_fd(lifeline, EPOLLRDHUP, SOURCE_LIFELINE, (size_t)(s - sessions)) != 0) {
+		send_answer(s, "failed");
+		free_session(s);
 		return;
 	}
 	s->state = HELD_BACK;
-	if (sweep_runs(s->uid))
-		sweep_hurry(s->uid);
+	if (sweep_is_running(s->uid))
+		sweep_shorten(s->uid);
 	else
 		open_session(s);
 }
 
 /* After another program took over: whom it held back may find their sweep over. */
-void sessions_resumed(void)
+void sessions_after_resume(void)
 {
 	for (size_t i = 0; i < sessions_used; i++)
-		if (sessions[i].state == HELD_BACK && sweep_runs(sessions[i].uid))
-			sweep_hurry(sessions[i].uid);
+		if (sessions[i].state == HELD_BACK && sweep_is_running(sessions[i].uid))
+			sweep_shorten(sessions[i].uid);
 		else if (sessions[i].state == HELD_BACK)
 			open_session(&sessions[i]);
 	/* A supervisor may have died in between. */
@@ -211,11 +218,11 @@ void sessions_resumed(void)
 /* A supervisor has died: its processes are our children now, or soon will be. */
 void sessions_expect_orphans(void)
 {
-	look_for_orphans = now_ms();
+	next_look = now_ms();
 }
 
 /* The supervisor's connection: what it says, or its death. */
-void session_message(size_t i)
+void session_receive(size_t i)
 {
 	struct session *s = &sessions[i];
 	char text[128], room[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
@@ -234,13 +241,13 @@ void session_message(size_t i)
 			memcpy(&lifeline, CMSG_DATA(c), sizeof lifeline);
 	if (n > 0 && s->state == SPARE) {
 		text[n] = 0;
-		registers(s, text, lifeline);
+		register_supervisor(s, text, lifeline);
 		return;
 	}
 	if (lifeline >= 0)
 		close(lifeline);
 	if (s->state == SPARE || s->state == HELD_BACK) {
-		drop(s);
+		free_session(s);
 		return;
 	}
 	/* "done": nothing is left of the session but the supervisor itself. */
@@ -248,7 +255,7 @@ void session_message(size_t i)
 		close_fd(&s->connection);
 		close_fd(&s->lifeline);
 		s->state = LEAVING;
-		s->deadline = now_ms() + LEAVE_MS;
+		s->deadline = now_ms() + EXIT_TIMEOUT_MS;
 		return;
 	}
 	/* It was killed. What it left becomes ours when the kernel is done with it,
@@ -257,12 +264,12 @@ void session_message(size_t i)
 	close_fd(&s->connection);
 	close_fd(&s->lifeline);
 	s->state = DYING;
-	s->deadline = now_ms() + DYING_MS;
+	s->deadline = now_ms() + ORPHANS_TIMEOUT_MS;
 	sessions_expect_orphans();
 }
 
 /* The session's other end has gone, or has been told to. */
-void session_hangup(size_t i)
+void session_lifeline_event(size_t i)
 {
 	struct session *s = &sessions[i];
 	struct pollfd p = { .fd = s->lifeline, .events = POLLRDHUP };
@@ -273,77 +280,144 @@ void session_hangup(size_t i)
 	close_fd(&s->lifeline);
 	if (s->state == OPEN && !s->linger) {
 		s->state = ENDING;
-		s->deadline = now_ms() + PATIENCE_MS;
+		s->deadline = now_ms() + TERMINATE_TIMEOUT_MS;
 	}
 }
 
-/* Tells the other end, in an Exit frame (package lifeline), that the session was
- * ended by signal 1 or 9, and hangs up. */
-static void tell_end(struct session *s, char signal)
+/* Hangs up with the last frame of a session. */
+static void hang_up(struct session *s, const char *frame, size_t n)
 {
-	char frame[] = "X\0\0\0\x18\0\0\0\x08status=0\0\0\0\x08signal=?";
-
-	frame[sizeof frame - 2] = (char)('0' + signal);
 	if (s->lifeline >= 0) {
-		if (send(s->lifeline, frame, sizeof frame - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		if (send(s->lifeline, frame, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 			logf_uid(0, "the session %d could not be told of its end: %s", (int)s->pid, strerror(errno));
 		shutdown(s->lifeline, SHUT_RDWR);
 	}
 	close_fd(&s->lifeline);
 	s->state = ENDING;
-	s->deadline = now_ms() + PATIENCE_MS;
+	s->deadline = now_ms() + TERMINATE_TIMEOUT_MS;
 }
 
-/* All of a user's sessions are about to be killed: what they take is too much. */
-void sessions_killed(uid_t uid)
+/* Tells the other end, in an Exit frame (package lifeline), that the session was
+ * ended by a signal. */
+static void send_exit(struct session *s, int signal)
 {
-	for (size_t i = 0; i < sessions_used; i++)
-		if (counts(&sessions[i]) && sessions[i].uid == uid)
-			tell_end(&sessions[i], 9);
+	char frame[64], sig[24];
+
+	snprintf(sig, sizeof sig, "signal=%d", signal);
+	hang_up(s, frame, frame_make(frame, sizeof frame, 'X', 2, (const char *const[]){ "status=0", sig }));
 }
 
-const char *session_end(pid_t pid)
+/* The same in a Failure frame, with words for the user and the log. */
+static void send_failure(struct session *s, const char *why)
+{
+	char frame[512], user[240], cause[240];
+
+	snprintf(user, sizeof user, "user=%s", why);
+	snprintf(cause, sizeof cause, "cause=the keeper: %s", why);
+	hang_up(s, frame, frame_make(frame, sizeof frame, 'E', 3, (const char *const[]){ "status=255", user, cause }));
+}
+
+void sessions_tell_killed(uid_t uid, const char *why)
 {
 	for (size_t i = 0; i < sessions_used; i++) {
 		struct session *s = &sessions[i];
-		if (s->pid != pid || !counts(s))
+		if (!is_counted(s) || s->uid != uid)
 			continue;
-		tell_end(s, 1);
+		if (why)
+			send_failure(s, why);
+		else
+			send_exit(s, SIGKILL);
+	}
+}
+
+void sessions_hang_up(const char *why)
+{
+	for (size_t i = 0; i < sessions_used; i++)
+		if (is_counted(&sessions[i]))
+			send_failure(&sessions[i], why);
+}
+
+int sessions_remain(void)
+{
+	for (size_t i = 0; i < sessions_used; i++)
+		if (is_counted(&sessions[i]) || sessions[i].state == DYING)
+			return 1;
+	return 0;
+}
+
+const char *session_terminate(pid_t pid)
+{
+	for (size_t i = 0; i < sessions_used; i++) {
+		struct session *s = &sessions[i];
+		if (s->pid != pid || !is_counted(s))
+			continue;
+		send_exit(s, 1);
 		return NULL;
 	}
 	return "there is no such session";
 }
 
-static void sooner(long *next, long when)
+/* Who starts another process and ends, over and over, may be met by no look. But each
+ * of these ends as our child. One that was started after several looks, each of which
+ * has stopped and killed all that it found, is such a one's. To find it is not
+ * possible, and what ends it ends all that is this user's (user_kill). */
+void session_orphan_exit(pid_t pid, uid_t uid)
 {
-	if (when && (!*next || when < *next))
-		*next = when;
+	int dying = 0, escaped = 1;
+
+	for (size_t i = 0; i < sessions_used; i++) {
+		struct session *s = &sessions[i];
+		if (s->pid == pid && s->state != FREE)
+			return; /* a supervisor whose parent, a spawner, has ended */
+		if (s->state != DYING || s->uid != uid || s->linger)
+			continue;
+		s->orphan_exits = 1;
+		dying = 1;
+		escaped = escaped && s->looks >= MIN_LOOKS && process_started(pid) > s->looked_at;
+	}
+	if (!dying || !escaped || session_count(uid) == 0)
+		return;
+	logf_uid(uid, "processes of uid %lu start others and end, too quickly to be found: all sessions of that user are ended",
+		 (unsigned long)uid);
+	sessions_tell_killed(uid, "all your sessions were ended: one of them left processes that start others and end too quickly to be found");
+	user_kill(uid);
 }
 
 /* Ends what dead supervisors left, again and again until a look finds nothing. That
  * look counts only if the supervisors had gone before it: until then the kernel may
- * not have given us all of their processes. What does not die (it hangs in the
- * kernel) is looked for less and less often. */
-static void end_orphans(long now)
+ * not have given us all of their processes. And nothing may have ended since the look
+ * before it, which could have started what neither of them met. What does not die (it
+ * hangs in the kernel) is looked for less and less often. */
+static void kill_orphans(long now)
 {
 	static int looks;
-	int alive = 0;
+	int busy = 0;
 
 	for (size_t i = 0; i < sessions_used; i++) {
 		struct session *s = &sessions[i];
-		if (s->state == DYING && session_count(s->uid) == 0)
-			user_end(s->uid);
-		if (s->state == DYING && s->pid && kill(s->pid, 0) == 0 && now < s->deadline)
-			alive++;
-		else if (s->state == DYING)
+		if (s->state != DYING)
+			continue;
+		if (session_count(s->uid) == 0)
+			user_kill(s->uid);
+		if (s->pid && (kill(s->pid, 0) != 0 || now >= s->deadline))
 			s->pid = 0;
 	}
-	int left = orphans_end();
-	looks = left || alive ? looks + 1 : 0;
-	look_for_orphans = left || alive ? now + (LOOK_MS << (looks / 32 < 7 ? looks / 32 : 7)) : 0;
-	for (size_t i = 0; i < sessions_used; i++)
-		if (sessions[i].state == DYING && sessions[i].pid == 0 && (left == 0 || now >= sessions[i].deadline))
-			drop(&sessions[i]);
+	int left = orphans_kill();
+	for (size_t i = 0; i < sessions_used; i++) {
+		struct session *s = &sessions[i];
+		if (s->state != DYING)
+			continue;
+		if (s->pid == 0 && ++s->looks == MIN_LOOKS)
+			s->looked_at = boot_ms();
+		int done = left == 0 && s->looks > 1 && !s->orphan_exits;
+		s->orphan_exits = 0;
+		if (s->pid == 0 && (done || now >= s->deadline))
+			free_session(s);
+		else
+			busy = 1;
+	}
+	looks = left || busy ? looks + 1 : 0;
+	next_look = left || busy ? now + (LOOK_INTERVAL_MS << (looks / 32 < 7 ? looks / 32 : 7)) : 0;
 }
 
 void sessions_tick(long now, long *next)
@@ -353,7 +427,7 @@ void sessions_tick(long now, long *next)
 		if (s->state != ENDING && s->state != LEAVING)
 			continue;
 		if (s->deadline <= now && s->state == LEAVING) {
-			drop(s);
+			free_session(s);
 			continue;
 		}
 		if (s->deadline <= now) {
@@ -361,14 +435,14 @@ void sessions_tick(long now, long *next)
 			 * the pid is still its own. */
 			logf_uid(s->uid, "the supervisor %d of uid %lu does not end its session and is killed", (int)s->pid, (unsigned long)s->uid);
 			kill(s->pid, SIGKILL);
-			s->deadline = now + PATIENCE_MS;
+			s->deadline = now + TERMINATE_TIMEOUT_MS;
 		}
-		sooner(next, s->deadline);
+		set_earlier(next, s->deadline);
 	}
-	if (look_for_orphans && look_for_orphans <= now)
-		end_orphans(now);
-	sooner(next, look_for_orphans);
-	if (accept_again && accept_again <= now)
-		accept_again = watch_fd(keeper.registers, EPOLLIN, REGISTERS, 0) == 0 ? 0 : now + AGAIN_MS;
-	sooner(next, accept_again);
+	if (next_look && next_look <= now)
+		kill_orphans(now);
+	set_earlier(next, next_look);
+	if (accept_retry_at && accept_retry_at <= now)
+		accept_retry_at = watch_fd(keeper.register_listener, EPOLLIN, SOURCE_REGISTER_LISTENER, 0) == 0 ? 0 : now + ACCEPT_RETRY_MS;
+	set_earlier(next, accept_retry_at);
 }

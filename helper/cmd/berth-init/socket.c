@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "init.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,9 +38,27 @@ int listen_at(const char *path, int type, mode_t mode)
 	return fd;
 }
 
+size_t frame_make(char *frame, size_t size, char kind, size_t n, const char *const *fields)
+{
+	size_t at = 5;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t length = (uint32_t)strlen(fields[i]), big = htonl(length);
+		if (at + sizeof big + length > size)
+			return 0;
+		memcpy(frame + at, &big, sizeof big);
+		memcpy(frame + at + sizeof big, fields[i], length);
+		at += sizeof big + length;
+	}
+	uint32_t body = htonl((uint32_t)(at - 5));
+	frame[0] = kind;
+	memcpy(frame + 1, &body, sizeof body);
+	return at;
+}
+
 /* Closes a connection unless its other end is root: of the host if from_host is set,
  * else of the container. A process of the host has no pid in this pid namespace. */
-void accepted_root_only(int *fd, int from_host, pid_t *pid)
+void close_unless_root(int *fd, int from_host, pid_t *pid)
 {
 	struct ucred peer;
 	socklen_t size = sizeof peer;

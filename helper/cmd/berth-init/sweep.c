@@ -31,15 +31,15 @@
 #include <unistd.h>
 
 /* How long it may take, and how long once the user waits for a new session. */
-#define PATIENCE_MS 30000
-#define HURRY_MS 2000
-#define AGAIN_MS 500
-#define MOST_TRIES 20
+#define SWEEP_TIMEOUT_MS 30000
+#define SHORT_TIMEOUT_MS 2000
+#define RETRY_MS 500
+#define MAX_TRIES 20
 /* How deep it looks for the user's files in directories of others. */
-#define DEEP 16
+#define MAX_DEPTH 16
 /* In a directory with more entries than this we do not look for the user's files
  * ourselves. The child does, which has time. */
-#define MOST_ENTRIES 2048
+#define MAX_ENTRIES 2048
 
 static struct sweep {
 	uid_t uid;
@@ -49,8 +49,8 @@ static struct sweep {
 	int tries;
 } sweeps[256];
 
-static int places[16]; /* every tmpfs that all may write */
-static size_t n_places;
+static int shared_dirs[16]; /* every tmpfs that all may write */
+static size_t shared_dir_count;
 
 void sweep_open(void)
 {
@@ -58,14 +58,14 @@ void sweep_open(void)
 	struct mntent *m;
 	struct stat st;
 
-	while (mounts && n_places < LENGTH(places) && (m = getmntent(mounts))) {
+	while (mounts && shared_dir_count < LENGTH(shared_dirs) && (m = getmntent(mounts))) {
 		if (strcmp(m->mnt_type, "tmpfs") != 0 && strcmp(m->mnt_type, "mqueue") != 0)
 			continue;
 		int fd = open(m->mnt_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 		if (fd < 0)
 			continue;
 		if (fstat(fd, &st) == 0 && (st.st_mode & 002))
-			places[n_places++] = fd;
+			shared_dirs[shared_dir_count++] = fd;
 		else
 			close(fd);
 	}
@@ -74,7 +74,7 @@ void sweep_open(void)
 }
 
 /* Whether there may be something to do: most sessions leave nothing. */
-static int anything(uid_t uid)
+static int may_have_left(uid_t uid)
 {
 	struct shm_info shm;
 	struct seminfo sem;
@@ -84,12 +84,13 @@ static int anything(uid_t uid)
 	if (shmctl(0, SHM_INFO, (struct shmid_ds *)&shm) < 0 || shm.used_ids > 0 || semctl(0, 0, SEM_INFO, &sem) < 0 || sem.semusz > 0 ||
 	    msgctl(0, MSG_INFO, (struct msqid_ds *)&msg) < 0 || msg.msgpool > 0)
 		return 1;
-	for (size_t i = 0; i < n_places; i++) {
-		int fd = openat(places[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), found = fd < 0, n = 0;
+	for (size_t i = 0; i < shared_dir_count; i++) {
+		int fd = openat(shared_dirs[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), found = fd < 0, n = 0;
 		DIR *d = fd < 0 ? NULL : fdopendir(fd);
 		for (struct dirent *e; d && !found && (e = readdir(d));)
 			if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-				found = ++n > MOST_ENTRIES || (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_uid == uid || (S_ISDIR(st.st_mode) && st.st_mode & 011)));
+				found = ++n > MAX_ENTRIES || (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+							      (st.st_uid == uid || (S_ISDIR(st.st_mode) && st.st_mode & 011)));
 		if (d)
 			closedir(d);
 		if (found)
@@ -100,15 +101,16 @@ static int anything(uid_t uid)
 
 /* Only the top of each place is looked at. A walk through all would take long just
  * when there is no time, and each place has a bound of its own. */
-void sweep_weigh(void (*add)(uid_t uid, unsigned long long kib))
+void sweep_weigh_files(void (*add)(uid_t uid, unsigned long long kib))
 {
 	struct stat st;
 
-	for (size_t i = 0; i < n_places; i++) {
-		int fd = openat(places[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n = 0;
+	for (size_t i = 0; i < shared_dir_count; i++) {
+		int fd = openat(shared_dirs[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n = 0;
 		DIR *d = fd < 0 ? NULL : fdopendir(fd);
-		for (struct dirent *e; d && n++ < MOST_ENTRIES && (e = readdir(d));)
-			if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid != 0 && !(st.st_mode & 022)) /* what others may write is not sure to be theirs */
+		for (struct dirent *e; d && n++ < MAX_ENTRIES && (e = readdir(d));)
+			/* What others may write is not sure to be its owner's. */
+			if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid != 0 && !(st.st_mode & 022))
 				add(st.st_uid, (unsigned long long)st.st_blocks / 2);
 		if (d)
 			closedir(d);
@@ -157,7 +159,7 @@ static DIR *open_own(int at, const char *name)
 	return readable < 0 ? NULL : fdopendir(readable);
 }
 
-static int dots(const char *name)
+static int is_dot(const char *name)
 {
 	return !strcmp(name, ".") || !strcmp(name, "..");
 }
@@ -173,7 +175,7 @@ static int remove_own(int top, int at, const char *name)
 		return 1;
 	DIR *d = open_own(at, name);
 	for (struct dirent *e; d && (e = readdir(d));) {
-		if (dots(e->d_name) || unlinkat(dirfd(d), e->d_name, 0) == 0 || unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) == 0)
+		if (is_dot(e->d_name) || unlinkat(dirfd(d), e->d_name, 0) == 0 || unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) == 0)
 			continue;
 		/* A directory's own mode must let its entry for .. be changed. */
 		DIR *inner = open_own(dirfd(d), e->d_name);
@@ -193,70 +195,70 @@ static int remove_own(int top, int at, const char *name)
 
 /* Returns how many entries of the user's were removed below the directory fd,
  * which it closes. */
-static int remove_below(int top, int fd, uid_t uid, int deep)
+static int remove_below(int top, int fd, uid_t uid, int depth)
 {
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct stat st;
 	int n = 0;
 
 	for (struct dirent *e; d && (e = readdir(d));) {
-		if (dots(e->d_name) || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		if (is_dot(e->d_name) || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 			continue;
 		if (st.st_uid == uid)
 			n += remove_own(top, fd, e->d_name);
-		else if (S_ISDIR(st.st_mode) && deep > 0)
-			n += remove_below(top, openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), uid, deep - 1);
+		else if (S_ISDIR(st.st_mode) && depth > 0)
+			n += remove_below(top, openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), uid, depth - 1);
 	}
 	if (d)
 		closedir(d);
 	return n;
 }
 
-__attribute__((noreturn)) static void sweep(uid_t uid, gid_t gid)
+__attribute__((noreturn)) static void sweep_as_user(uid_t uid, gid_t gid)
 {
 	/* It keeps these descriptors of the keeper's and no other: a copy of a session's
 	 * lifeline would hold that open. They are in ascending order, so dup2 overwrites
 	 * none that is still needed. */
-	for (size_t i = 0; i < n_places; i++)
-		places[i] = dup2(places[i], (int)(3 + i));
-	if (close_range((unsigned)(3 + n_places), ~0U, 0) != 0)
+	for (size_t i = 0; i < shared_dir_count; i++)
+		shared_dirs[i] = dup2(shared_dirs[i], (int)(3 + i));
+	if (close_range((unsigned)(3 + shared_dir_count), ~0U, 0) != 0)
 		_exit(1);
 	if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0 || setuid(0) == 0)
 		_exit(1);
 	prctl(PR_SET_DUMPABLE, 0);
 	setpriority(PRIO_PROCESS, 0, 0); /* `berth settle` has raised the keeper's */
 	remove_ipc(uid);
-	for (size_t i = 0; i < n_places; i++)
+	for (size_t i = 0; i < shared_dir_count; i++)
 		/* Until a round finds nothing: what lay deep has come to the top. */
-		while (remove_below(places[i], openat(places[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), uid, DEEP) > 0)
+		while (remove_below(shared_dirs[i], openat(shared_dirs[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), uid, MAX_DEPTH) > 0)
 			;
 	_exit(0);
 }
 
-static void begin(struct sweep *s)
+static void start_sweep(struct sweep *s)
 {
 	pid_t pid = fork();
 	if (pid == 0)
-		sweep(s->uid, s->gid);
+		sweep_as_user(s->uid, s->gid);
 	/* If there is no room for a process now, it is tried again. */
 	s->pid = pid > 0 ? pid : 0;
-	s->deadline = now_ms() + (pid > 0 ? PATIENCE_MS : AGAIN_MS);
+	s->deadline = now_ms() + (pid > 0 ? SWEEP_TIMEOUT_MS : RETRY_MS);
 }
 
 void sweep_user(uid_t uid, gid_t gid)
 {
-	if (sweep_runs(uid) || !anything(uid))
+	if (sweep_is_running(uid) || !may_have_left(uid))
 		return;
 	for (size_t i = 0; i < LENGTH(sweeps); i++)
 		if (!sweeps[i].deadline) {
 			sweeps[i] = (struct sweep){ .uid = uid, .gid = gid };
-			begin(&sweeps[i]);
+			start_sweep(&sweeps[i]);
 			return;
 		}
 	logf_uid(uid, "uid %lu: what the last session has left stays", (unsigned long)uid);
 }
 
-int sweep_runs(uid_t uid)
+int sweep_is_running(uid_t uid)
 {
 	for (size_t i = 0; i < LENGTH(sweeps); i++)
 		if (sweeps[i].deadline && sweeps[i].uid == uid && sweeps[i].pid)
@@ -264,7 +266,7 @@ int sweep_runs(uid_t uid)
 	return 0;
 }
 
-int sweep_is(pid_t pid)
+int sweep_is_child(pid_t pid)
 {
 	for (size_t i = 0; i < LENGTH(sweeps); i++)
 		if (sweeps[i].deadline && sweeps[i].pid == pid)
@@ -273,9 +275,9 @@ int sweep_is(pid_t pid)
 }
 
 /* The user waits for a new session: what is not removed soon stays until that is over. */
-void sweep_hurry(uid_t uid)
+void sweep_shorten(uid_t uid)
 {
-	long soon = now_ms() + HURRY_MS;
+	long soon = now_ms() + SHORT_TIMEOUT_MS;
 	for (size_t i = 0; i < LENGTH(sweeps); i++)
 		if (sweeps[i].deadline > soon && sweeps[i].uid == uid && sweeps[i].pid)
 			sweeps[i].deadline = soon;
@@ -288,13 +290,13 @@ void sweep_reaped(pid_t pid, int status)
 		if (!s->deadline || s->pid != pid)
 			continue;
 		/* Killed, maybe by the kernel for lack of the memory that it was to free. */
-		if (WIFSIGNALED(status) && s->tries++ < MOST_TRIES) {
+		if (WIFSIGNALED(status) && s->tries++ < MAX_TRIES) {
 			s->pid = 0;
-			s->deadline = now_ms() + AGAIN_MS;
+			s->deadline = now_ms() + RETRY_MS;
 		} else {
 			s->deadline = 0;
 		}
-		session_answer_held_back(s->uid);
+		sessions_let_in(s->uid);
 	}
 }
 
@@ -306,21 +308,20 @@ void sweeps_tick(long now, long *next)
 			continue;
 		if (s->deadline <= now && s->pid) {
 			kill(s->pid, SIGKILL);
-			s->deadline = now + AGAIN_MS;
-			s->tries = MOST_TRIES; /* it has had its time */
+			s->deadline = now + RETRY_MS;
+			s->tries = MAX_TRIES; /* it has had its time */
 		} else if (s->deadline <= now && session_count(s->uid) > 0) {
 			s->deadline = 0; /* the end of their last session begins it anew */
 			continue;
 		} else if (s->deadline <= now) {
-			begin(s);
+			start_sweep(s);
 		}
-		if (!*next || s->deadline < *next)
-			*next = s->deadline;
+		set_earlier(next, s->deadline);
 	}
 }
 
 /* Before another program takes over, which starts them again. */
-int sweep_stop(size_t i, uid_t *uid, gid_t *gid)
+int sweep_halt(size_t i, uid_t *uid, gid_t *gid)
 {
 	if (i >= LENGTH(sweeps))
 		return -1;

@@ -7,7 +7,7 @@
 //	berth-init watch PID LINGER LIFELINE KEEPER    the last two are descriptors
 //
 // It has one thread and a few pages, for as long as the session lasts. When something
-// is left at the session's end, it becomes `berth-guest clear`, which ends that.
+// is left at the session's end, it becomes `berth-guest terminate`, which ends that.
 
 #define _GNU_SOURCE
 #include "init.h"
@@ -30,41 +30,31 @@
 #define SETTLE_MS 1
 
 static pid_t program;
-static int line, keeper_fd;
+static int lifeline, keeper_fd;
 
-/* An Exit frame (package lifeline): a kind, a length, and fields with lengths. */
-static void tell_end(int status)
+/* An Exit frame (package lifeline). */
+static void send_exit(int status)
 {
-	char frame[64], field[2][24];
-	size_t at = 5;
+	char frame[64], code[24], sig[24];
 
-	snprintf(field[0], sizeof field[0], "status=%d", WIFEXITED(status) ? WEXITSTATUS(status) : 0);
-	snprintf(field[1], sizeof field[1], "signal=%d", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
-	for (size_t i = 0; i < LENGTH(field); i++) {
-		size_t n = strlen(field[i]);
-		memset(frame + at, 0, 3);
-		frame[at + 3] = (char)n;
-		memcpy(frame + at + 4, field[i], n);
-		at += 4 + n;
-	}
-	frame[0] = 'X';
-	memset(frame + 1, 0, 3);
-	frame[4] = (char)(at - 5);
-	if (send(line, frame, at, MSG_NOSIGNAL) < 0)
+	snprintf(code, sizeof code, "status=%d", WIFEXITED(status) ? WEXITSTATUS(status) : 0);
+	snprintf(sig, sizeof sig, "signal=%d", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+	size_t n = frame_make(frame, sizeof frame, 'X', 2, (const char *const[]){ code, sig });
+	if (send(lifeline, frame, n, MSG_NOSIGNAL) < 0)
 		return; /* there is nobody to tell */
 }
 
 /* Waits for children that have ended. Returns 0 when there is none any more. */
-static int reap(void)
+static int reap_children(void)
 {
 	int status;
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		if (pid == program) {
-			tell_end(status);
-			close(line);
-			line = -1;
+			send_exit(status);
+			close(lifeline);
+			lifeline = -1;
 			program = 0;
 		}
 	return pid == 0;
@@ -72,11 +62,11 @@ static int reap(void)
 
 /* Obeys what came on the lifeline: a Signal frame is 'G', the length 1, a number.
  * Anything else, or nothing more, is the session's end. */
-static int obey(void)
+static int read_signal(void)
 {
 	static unsigned char frame[6];
 	static size_t have;
-	ssize_t n = recv(line, frame + have, sizeof frame - have, MSG_DONTWAIT);
+	ssize_t n = recv(lifeline, frame + have, sizeof frame - have, MSG_DONTWAIT);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 1;
@@ -92,9 +82,9 @@ static int obey(void)
 	return 1;
 }
 
-__attribute__((noreturn)) static void clear_up(void)
+__attribute__((noreturn)) static void terminate_rest(void)
 {
-	char *argv[] = { (char[]){ GUEST }, (char[]){ "clear" }, NULL }, *none[] = { NULL };
+	char *argv[] = { (char[]){ GUEST }, (char[]){ "terminate" }, NULL }, *none[] = { NULL };
 	sigset_t set;
 
 	/* It expects the keeper's connection as descriptor 3. All else is closed. */
@@ -106,7 +96,7 @@ __attribute__((noreturn)) static void clear_up(void)
 	_exit(1); /* the keeper ends what is left */
 }
 
-__attribute__((noreturn)) static void done(void)
+__attribute__((noreturn)) static void exit_done(void)
 {
 	send(keeper_fd, "done", 4, MSG_NOSIGNAL | MSG_DONTWAIT);
 	_exit(0);
@@ -116,45 +106,45 @@ int watch_main(int argc, char **argv)
 {
 	struct signalfd_siginfo info;
 	struct pollfd polled[2];
-	sigset_t all;
-	int linger, gone = 0;
+	sigset_t signals;
+	int linger, hung_up = 0;
 
-	if (argc != 6 || (program = atoi(argv[2])) < 2 || (line = atoi(argv[4])) < 3 || (keeper_fd = atoi(argv[5])) < 3)
+	if (argc != 6 || (program = atoi(argv[2])) < 2 || (lifeline = atoi(argv[4])) < 3 || (keeper_fd = atoi(argv[5])) < 3)
 		return 2;
 	linger = !strcmp(argv[3], "1");
 	prctl(PR_SET_DUMPABLE, 0);
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
-	sigemptyset(&all);
-	sigaddset(&all, SIGCHLD);
-	polled[0] = (struct pollfd){ .fd = signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC), .events = POLLIN };
+	sigfillset(&signals);
+	sigprocmask(SIG_SETMASK, &signals, NULL);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGCHLD);
+	polled[0] = (struct pollfd){ .fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), .events = POLLIN };
 	if (polled[0].fd < 0)
 		return 1;
 	for (;;) {
-		if (!reap())
-			done();
-		if (!program && !gone && !linger) {
+		if (!reap_children())
+			exit_done();
+		if (!program && !hung_up && !linger) {
 			/* It has ended, and what it left may be ending, too. */
 			poll(polled, 1, SETTLE_MS);
-			if (!reap())
-				done();
-			clear_up();
+			if (!reap_children())
+				exit_done();
+			terminate_rest();
 		}
-		if (gone && !linger)
-			clear_up();
-		polled[1] = (struct pollfd){ .fd = line, .events = POLLIN };
+		if (hung_up && !linger)
+			terminate_rest();
+		polled[1] = (struct pollfd){ .fd = lifeline, .events = POLLIN };
 		if (poll(polled, 2, -1) > 0 && polled[0].revents)
 			while (read(polled[0].fd, &info, sizeof info) == sizeof info)
 				;
-		if (line >= 0 && polled[1].revents && !obey()) {
+		if (lifeline >= 0 && polled[1].revents && !read_signal()) {
 			/* As the kernel does to a session whose terminal went away. */
 			if (program) {
 				kill(-program, SIGHUP);
 				kill(-program, SIGCONT);
 			}
-			close(line);
-			line = -1;
-			gone = 1;
+			close(lifeline);
+			lifeline = -1;
+			hung_up = 1;
 		}
 	}
 }

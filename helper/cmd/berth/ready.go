@@ -11,6 +11,7 @@ import (
 	"berth/helper/internal/admin/control"
 	"berth/helper/internal/admin/engine"
 	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/policy"
 
 	"github.com/spf13/cobra"
@@ -80,7 +81,7 @@ func answers() error {
 		return err
 	}
 	_, err = line.Ask(lifeline.Hello, nil, lifeline.Ready)
-	if refused := (*lifeline.Refused)(nil); errors.As(err, &refused) {
+	if refused := (*loginerror.Refusal)(nil); errors.As(err, &refused) {
 		return nil
 	}
 	return err

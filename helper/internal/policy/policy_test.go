@@ -200,7 +200,7 @@ func TestLoadTrustsRootAlone(t *testing.T) {
 			return errors.Join(os.Rename(p, p+".real"), os.Symlink(p+".real", p))
 		},
 		"a FIFO": func(p string) error { return errors.Join(os.Remove(p), unix.Mkfifo(p, 0o644)) },
-		"long":   func(p string) error { return os.Truncate(p, rootfile.Largest+1) },
+		"long":   func(p string) error { return os.Truncate(p, rootfile.MaxSize+1) },
 	} {
 		path := filepath.Join(t.TempDir(), "berth.toml")
 		if err := os.WriteFile(path, nil, 0o644); err != nil {

@@ -23,6 +23,7 @@ import (
 
 // Call is one run of a program.
 type Call struct {
+	Errand  string // how its errors begin
 	Path    string
 	Args    []string
 	Env     []string      // complete
@@ -41,11 +42,18 @@ const (
 // a directory above it, is not root's alone, where it cannot be run, does not
 // end in time, or ends with a status that is not 0.
 func Run(c Call, log func(string)) error {
+	if err := run(c, log); err != nil {
+		return fmt.Errorf("%s: %w", c.Errand, err)
+	}
+	return nil
+}
+
+func run(c Call, log func(string)) error {
 	// Nobody else can exchange what was looked at, so the name will do: a script
 	// wants one.
 	file, err := at.OpenOwned(c.Path)
 	if err != nil {
-		return fmt.Errorf("exec: %w", err)
+		return err
 	}
 	file.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout-margin)
@@ -54,7 +62,7 @@ func Run(c Call, log func(string)) error {
 	cmd.Env, cmd.Dir = c.Env, "/"
 	reader, writer, err := os.Pipe()
 	if err != nil {
-		return fmt.Errorf("exec: %w", err)
+		return err
 	}
 	cmd.Stdout, cmd.Stderr = writer, writer
 	// The death signal follows the thread that forked (prctl(2)).
@@ -66,7 +74,7 @@ func Run(c Call, log func(string)) error {
 	writer.Close()
 	if err != nil {
 		reader.Close()
-		return fmt.Errorf("exec: %w", err)
+		return err
 	}
 	said := make(chan struct{})
 	go func() {
@@ -80,10 +88,10 @@ func Run(c Call, log func(string)) error {
 	<-said
 	reader.Close()
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("exec: %s was not done in time and was killed", c.Path)
+		return fmt.Errorf("%s was not done in time and was killed", c.Path)
 	}
 	if err != nil {
-		return fmt.Errorf("exec: %s: %w", c.Path, err)
+		return fmt.Errorf("%s: %w", c.Path, err)
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func (k Keeper) Settle(terminals int64) (notes []string, err error) {
 	}
 	defer func() {
 		if err != nil {
-			if file, cerr := os.OpenFile(mark, os.O_CREATE|os.O_WRONLY, 0o600); cerr == nil {
+			if file, cerr := os.OpenFile(mark, os.O_CREATE|os.O_WRONLY|unix.O_NOFOLLOW, 0o600); cerr == nil {
 				file.Close()
 			}
 		}

@@ -105,7 +105,7 @@ func (e *Engine) Create(ctx context.Context, p policy.Policy) error {
 // Probe has berth-guest in a running container say whether a session could be
 // started there, and returns its reason if not.
 func (e *Engine) Probe(ctx context.Context, name string) error {
-	id, err := e.exec(ctx, name, []string{paths.Guest + "/berth-guest", "probe"})
+	id, err := e.exec(ctx, name, []string{paths.GuestProgram, "probe"})
 	if err != nil {
 		return err
 	}
@@ -210,5 +210,5 @@ func RunCommand(p policy.Policy) []string {
 		argv = append(argv, "--memory", fmt.Sprint(c.Memory), "--memory-swap", fmt.Sprint(c.Memory))
 	}
 	return append(argv, "--ulimit", fmt.Sprintf("nofile=%d:%d", c.NoFile.Soft, c.NoFile.Hard), "--stop-signal", "SIGTERM", "--stop-timeout", fmt.Sprint(stopTimeout),
-		"--no-healthcheck", "--entrypoint", paths.Guest+"/berth-init", c.Image, command(p))
+		"--no-healthcheck", "--entrypoint", paths.InitProgram, c.Image, command(p))
 }

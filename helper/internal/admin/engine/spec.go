@@ -20,7 +20,7 @@ import (
 )
 
 // stopTimeout is how long `docker stop` waits, in seconds. It should not be needed: at
-// SIGTERM the first process ends at once, and the kernel kills the sessions with it.
+// SIGTERM the first process hangs the sessions up, and ends after 4 s at the latest.
 const stopTimeout = 5
 
 // spec is a policy's container in the API's terms.
@@ -33,7 +33,7 @@ func spec(p policy.Policy) (*container.Config, *container.HostConfig, error) {
 	no, stop := false, stopTimeout
 	config := &container.Config{
 		Image: c.Image, Hostname: c.HostName(), User: "0:0", WorkingDir: "/",
-		Entrypoint: []string{paths.Guest + "/berth-init"}, Cmd: []string{command(p)},
+		Entrypoint: []string{paths.InitProgram}, Cmd: []string{command(p)},
 		StopSignal: "SIGTERM", StopTimeout: &stop,
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}

@@ -8,47 +8,48 @@ import "time"
 // while. What a user may repeat at will must not fill the host's disk, nor hide
 // what others do.
 type limiter struct {
-	say   func(format string, args ...any)
-	users map[uint32]*allowance
+	write      func(format string, args ...any)
+	allowances map[uint32]*allowance // by uid
 }
 
 type allowance struct {
-	left    float64
-	last    time.Time
+	lines   float64 // that may be written now
+	updated time.Time
 	dropped int
 }
 
 const (
-	burst  = 20
-	refill = 10 * time.Second
-	// most is how many uids are told apart; further ones share an allowance.
-	most   = 4096
-	shared = 1<<32 - 1
+	burstLines   = 20
+	lineInterval = 10 * time.Second
+	// maxAllowances is how many uids are told apart; further ones share the
+	// allowance of sharedUID, which is no user's.
+	maxAllowances = 4096
+	sharedUID     = 1<<32 - 1
 )
 
 // logf writes a line about uid, or drops it.
 func (l *limiter) logf(now time.Time, uid uint32, format string, args ...any) {
-	if l.users == nil {
-		l.users = map[uint32]*allowance{}
+	if l.allowances == nil {
+		l.allowances = map[uint32]*allowance{}
 	}
-	if l.users[uid] == nil && len(l.users) >= most {
-		uid = shared
+	if l.allowances[uid] == nil && len(l.allowances) >= maxAllowances {
+		uid = sharedUID
 	}
-	a := l.users[uid]
+	a := l.allowances[uid]
 	if a == nil {
-		a = &allowance{left: burst, last: now}
-		l.users[uid] = a
+		a = &allowance{lines: burstLines, updated: now}
+		l.allowances[uid] = a
 	}
-	a.left = min(burst, a.left+float64(now.Sub(a.last))/float64(refill))
-	a.last = now
-	if a.left < 1 {
+	a.lines = min(burstLines, a.lines+float64(now.Sub(a.updated))/float64(lineInterval))
+	a.updated = now
+	if a.lines < 1 {
 		a.dropped++
 		return
 	}
-	a.left--
+	a.lines--
 	if a.dropped > 0 {
-		l.say("uid %d: %d lines were dropped", uid, a.dropped)
+		l.write("uid %d: %d lines were dropped", uid, a.dropped)
 		a.dropped = 0
 	}
-	l.say(format, args...)
+	l.write(format, args...)
 }

@@ -21,26 +21,26 @@ import (
 )
 
 const (
-	// spare is how many supervisors wait for a session.
-	spare = 4
-	// quiet is how long after a login its spare is asked for: the processor is the
-	// login's first.
-	quiet = 10 * time.Millisecond
-	// retry is the pause after the spawner could not start one.
-	retry = time.Second
-	// tooLong is how long a caller waits for a supervisor.
-	tooLong = 8 * time.Second
+	// spareCount is how many supervisors wait for a session.
+	spareCount = 4
+	// refillPause is how long after a login its spare is replaced: the processor is
+	// the login's first.
+	refillPause = 10 * time.Millisecond
+	// retryPause is the pause after the spawner could not start one.
+	retryPause = time.Second
+	// takeTimeout is how long a caller waits for a supervisor.
+	takeTimeout = 8 * time.Second
 )
 
 // pool are the supervisors without a session.
 type pool struct {
 	spawner syscall.RawConn
-	ready   chan *lifeline.Conn
+	spares  chan *lifeline.Conn
 	errs    chan error // for a caller that waits; with none it is dropped
 
-	mu      sync.Mutex
-	coming  int // asked for, not yet answered
-	waiting int // callers who have none yet
+	mu        sync.Mutex
+	requested int // and not yet answered
+	waiting   int // callers who have none yet
 }
 
 func newPool(fd int) (*pool, error) {
@@ -51,7 +51,7 @@ func newPool(fd int) (*pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spawner: %w", err)
 	}
-	p := &pool{spawner: raw, ready: make(chan *lifeline.Conn, 256), errs: make(chan error)}
+	p := &pool{spawner: raw, spares: make(chan *lifeline.Conn, 256), errs: make(chan error)}
 	p.topUp()
 	return p, nil
 }
@@ -61,27 +61,27 @@ func newPool(fd int) (*pool, error) {
 func (p *pool) topUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.waiting == 0 && len(p.ready) > spare {
+	for p.waiting == 0 && len(p.spares) > spareCount {
 		select {
-		case way := <-p.ready:
-			way.Close()
+		case spare := <-p.spares:
+			spare.Close()
 		default: // a caller was quicker
 		}
 	}
-	for p.coming+len(p.ready)-p.waiting < spare && p.coming < cap(p.ready) {
+	for p.requested+len(p.spares)-p.waiting < spareCount && p.requested < cap(p.spares) {
 		var err error
 		if cerr := p.spawner.Write(func(fd uintptr) bool {
-			err = unix.Sendto(int(fd), []byte(ask), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
+			err = unix.Sendto(int(fd), []byte(requestMessage), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
 			return true
 		}); cerr != nil || err != nil {
 			return // too many requests wait already, or the spawner has ended: then so do we
 		}
-		p.coming++
+		p.requested++
 	}
 }
 
-// fill takes what the spawner answers, until it has gone.
-func (p *pool) fill() error {
+// receive takes what the spawner answers, until it has gone.
+func (p *pool) receive() error {
 	for {
 		text, oob := make([]byte, 256), make([]byte, unix.CmsgSpace(4))
 		var n, oobn int
@@ -98,32 +98,32 @@ func (p *pool) fill() error {
 		case err != nil || n == 0:
 			return fmt.Errorf("the spawner has ended: %w", errors.Join(err, unix.EPIPE))
 		}
-		way, err := answered(string(text[:n]), oob[:oobn])
+		spare, err := parseAnswer(string(text[:n]), oob[:oobn])
 		p.mu.Lock()
-		p.coming--
+		p.requested--
 		p.mu.Unlock()
 		if err != nil {
 			select {
 			case p.errs <- err:
 			default:
 			}
-			time.AfterFunc(retry, p.topUp)
+			time.AfterFunc(retryPause, p.topUp)
 			continue
 		}
 		select {
-		case p.ready <- way:
+		case p.spares <- spare:
 		default:
-			way.Close() // a server before this one had asked for many
+			spare.Close() // a server before this one had asked for many
 		}
-		if len(p.ready) > spare {
+		if len(p.spares) > spareCount {
 			p.topUp()
 		}
 	}
 }
 
-func answered(text string, oob []byte) (*lifeline.Conn, error) {
-	if text != given {
-		return nil, errors.New(text[len(failed):])
+func parseAnswer(text string, oob []byte) (*lifeline.Conn, error) {
+	if text != startedMessage {
+		return nil, errors.New(text[len(failurePrefix):])
 	}
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil || len(messages) != 1 {
@@ -138,10 +138,10 @@ func answered(text string, oob []byte) (*lifeline.Conn, error) {
 
 // take returns a supervisor that waits.
 func (p *pool) take() (*lifeline.Conn, error) {
-	defer time.AfterFunc(quiet, p.topUp)
+	defer time.AfterFunc(refillPause, p.topUp)
 	select {
-	case way := <-p.ready:
-		return way, nil
+	case spare := <-p.spares:
+		return spare, nil
 	default:
 	}
 	p.mu.Lock()
@@ -153,14 +153,14 @@ func (p *pool) take() (*lifeline.Conn, error) {
 		p.mu.Unlock()
 	}()
 	p.topUp()
-	late := time.NewTimer(tooLong)
-	defer late.Stop()
+	timeout := time.NewTimer(takeTimeout)
+	defer timeout.Stop()
 	select {
-	case way := <-p.ready:
-		return way, nil
+	case spare := <-p.spares:
+		return spare, nil
 	case err := <-p.errs:
 		return nil, err
-	case <-late.C:
+	case <-timeout.C:
 		return nil, os.ErrDeadlineExceeded
 	}
 }

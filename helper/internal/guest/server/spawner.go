@@ -20,46 +20,46 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// askFD is where the spawner is asked for supervisors.
-const askFD = 3
+// requestFD is where a server requests supervisors.
+const requestFD = 3
 
-// What is said there: a server asks, and gets a supervisor's end of a socket, or a
-// reason.
+// What is said there. A server requests; it gets a descriptor, the other end of a
+// supervisor's socket, or the reason why not.
 const (
-	ask    = "+"
-	given  = "+"
-	failed = "-"
+	requestMessage = "+"
+	startedMessage = "+"
+	failurePrefix  = "-"
 )
 
 // Spawn starts a supervisor whenever it is asked for one, until nobody can ask.
 func Spawn() error {
-	debug.SetGCPercent(thrifty)
-	unix.CloseOnExec(askFD)
+	debug.SetGCPercent(gcPercent)
+	unix.CloseOnExec(requestFD)
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGPIPE)
-	died := make(chan os.Signal, 1)
-	signal.Notify(died, unix.SIGCHLD)
+	childExits := make(chan os.Signal, 1)
+	signal.Notify(childExits, unix.SIGCHLD)
 	go func() {
-		for range died {
-			collect()
+		for range childExits {
+			reapChildren()
 		}
 	}()
 	for {
 		var one [8]byte
-		n, err := unix.Read(askFD, one[:])
+		n, err := unix.Read(requestFD, one[:])
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
-			return fmt.Errorf("asked: %w", err)
+			return fmt.Errorf("requests: %w", err)
 		case n == 0:
 			return nil
 		}
-		way, err := supervisor()
+		fd, err := startSupervisor()
 		if err != nil {
-			err = unix.Sendmsg(askFD, []byte(failed+err.Error()), nil, nil, unix.MSG_NOSIGNAL)
+			err = unix.Sendmsg(requestFD, []byte(failurePrefix+err.Error()), nil, nil, unix.MSG_NOSIGNAL)
 		} else {
-			err = unix.Sendmsg(askFD, []byte(given), unix.UnixRights(way), nil, unix.MSG_NOSIGNAL)
-			unix.Close(way)
+			err = unix.Sendmsg(requestFD, []byte(startedMessage), unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL)
+			unix.Close(fd)
 		}
 		if errors.Is(err, unix.EPIPE) || errors.Is(err, io.EOF) {
 			return nil
@@ -67,9 +67,9 @@ func Spawn() error {
 	}
 }
 
-// supervisor starts one that waits, and returns the way to hand it a session. It
-// has read nothing and knows nobody.
-func supervisor() (int, error) {
+// startSupervisor starts one that waits, and returns the socket by which to hand it
+// a session. It has read nothing and knows nobody.
+func startSupervisor() (int, error) {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("socketpair: %w", err)
@@ -78,9 +78,9 @@ func supervisor() (int, error) {
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err == nil {
 		defer unix.Close(null)
-		given := []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(ends[1])}
-		_, err = syscall.ForkExec(own(), []string{os.Args[0], "session", "-"},
-			&syscall.ProcAttr{Dir: "/", Files: given, Sys: &syscall.SysProcAttr{Setsid: true}})
+		files := []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(ends[1])}
+		_, err = syscall.ForkExec(programPath(), []string{os.Args[0], "session", "-"},
+			&syscall.ProcAttr{Dir: "/", Files: files, Sys: &syscall.SysProcAttr{Setsid: true}})
 	}
 	if err != nil {
 		unix.Close(ends[0])
@@ -89,8 +89,8 @@ func supervisor() (int, error) {
 	return ends[0], nil
 }
 
-// collect waits for every child that has ended, and for none that has not.
-func collect() {
+// reapChildren waits for every child that has ended, and for none that has not.
+func reapChildren() {
 	for {
 		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
 		if err != nil && !errors.Is(err, unix.EINTR) || err == nil && pid == 0 {

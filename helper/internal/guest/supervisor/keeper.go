@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Process: berth-guest session. As: container root, until the user is become.
+// Process: berth-guest session. As: container root; sendDone also as the user.
 
 package supervisor
 
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/link/paths"
 
 	"golang.org/x/sys/unix"
@@ -19,16 +20,21 @@ import (
 // knows by it that the supervisor lives (helper/cmd/berth-init/sessions.c).
 type keeper struct{ fd int }
 
-// heldBack is how long the keeper may take to let a session in: what a user's last
+// registerTimeout is how long the keeper may take to let a session in: what a user's last
 // one has left is still being removed (helper/cmd/berth-init/sweep.c).
-const heldBack = 5 * time.Second
+const registerTimeout = 5 * time.Second
+
+var (
+	errSessionLimit = errors.New("the keeper counts too many sessions")
+	errStopped      = errors.New("the keeper ends")
+)
 
 func dialKeeper() (*keeper, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("keeper: socket: %w", err)
 	}
-	bound := unix.NsecToTimeval(int64(heldBack))
+	bound := unix.NsecToTimeval(int64(registerTimeout))
 	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &bound)
 	if err == nil {
 		err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &bound)
@@ -43,8 +49,8 @@ func dialKeeper() (*keeper, error) {
 	return &keeper{fd}, nil
 }
 
-// done says that nothing is left of the session.
-func (k *keeper) done() {
+// sendDone says that nothing is left of the session.
+func (k *keeper) sendDone() {
 	_ = unix.Sendto(k.fd, []byte("done"), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
 	unix.Close(k.fd)
 }
@@ -74,7 +80,9 @@ func (v *supervisor) register(line *lifeline.Conn, peer lifeline.Peer) error {
 	case err != nil:
 		return fmt.Errorf("keeper: %w", err)
 	case string(answer[:n]) == "full":
-		return &refused{255, fmt.Sprintf("you have %d sessions, and more are not allowed; end one", v.rules.Limit), errTooMany}
+		return loginerror.New(fmt.Sprintf("you have %d sessions, and more are not allowed; end one", v.rules.Limit), errSessionLimit)
+	case string(answer[:n]) == "stopped":
+		return loginerror.New("the container is being stopped", errStopped)
 	case string(answer[:n]) != "ok":
 		return fmt.Errorf("keeper: it says %q", answer[:n])
 	}

@@ -22,24 +22,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namesDir holds passwd and group of the container's tmpfs, where the image's
-// /etc/passwd and /etc/group lead; baseDir holds the image's own lines.
+// In bytes.
 const (
-	namesDir = "/run/berth"
-	baseDir  = "/usr/share/berth"
+	maxNameLength  = 256
+	maxFieldLength = 4096
 )
-
-const longestName = 256
 
 // validName reports whether s may stand as a name in passwd(5) and group(5).
 // Directory servers use spaces, backslashes and letters of any script.
 func validName(s string) bool {
-	return s != "" && s != "root" && len(s) <= longestName && !strings.HasPrefix(s, "+") && !strings.HasPrefix(s, "-") &&
+	return s != "" && s != "root" && len(s) <= maxNameLength && !strings.HasPrefix(s, "+") && !strings.HasPrefix(s, "-") &&
 		!strings.ContainsAny(s, ",/") && validField(s)
 }
 
 func validField(s string) bool {
-	if !utf8.ValidString(s) || len(s) > 4096 {
+	if !utf8.ValidString(s) || len(s) > maxFieldLength {
 		return false
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == ':' })
@@ -70,8 +67,9 @@ func checkNames(n *lifeline.Names) error {
 	return nil
 }
 
-// recordNames makes the container's libc name the peer's ids. Several sessions
-// may do so at once.
+// recordNames makes the container's libc name the peer's ids. dir holds the passwd
+// and group that libc reads, base the image's own lines. Several sessions may do so
+// at once.
 func recordNames(dir, base string, peer lifeline.Peer, names lifeline.Names, shell string) error {
 	lock, err := unix.Open(filepath.Join(dir, ".lock"), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -82,22 +80,22 @@ func recordNames(dir, base string, peer lifeline.Peer, names lifeline.Names, she
 		return fmt.Errorf("%s/.lock: %w", dir, err)
 	}
 	user := passwdLine(peer, names, shell)
-	err = update(dir, base, "passwd", func(old []string) []string { return mergePasswd(old, names.User, peer.UID, user) })
+	err = updateFile(dir, base, "passwd", func(old []string) []string { return mergePasswd(old, names.User, peer.UID, user) })
 	if err != nil {
 		return err
 	}
-	return update(dir, base, "group", func(old []string) []string { return mergeGroups(old, peer, names) })
+	return updateFile(dir, base, "group", func(old []string) []string { return mergeGroups(old, peer, names) })
 }
 
-// update rewrites dir/file by fn, atomically, and only when it changes.
-func update(dir, base, file string, fn func([]string) []string) error {
+// updateFile rewrites dir/file by fn, atomically, and only when it changes.
+func updateFile(dir, base, file string, fn func([]string) []string) error {
 	path := filepath.Join(dir, file)
 	old, err := os.ReadFile(path)
 	first := errors.Is(err, os.ErrNotExist)
 	if first {
 		old, err = os.ReadFile(filepath.Join(base, file))
 		if errors.Is(err, os.ErrNotExist) {
-			old, err = fallback[file], nil
+			old, err = fallbackLines[file], nil
 		}
 	}
 	if err != nil {
@@ -123,8 +121,8 @@ func update(dir, base, file string, fn func([]string) []string) error {
 	return nil
 }
 
-// fallback serves an image that brings no lines of its own.
-var fallback = map[string][]byte{
+// fallbackLines serve an image that brings no lines of its own.
+var fallbackLines = map[string][]byte{
 	"passwd": []byte("root:x:0:0:root:/:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
 	"group":  []byte("root:x:0:\nnogroup:x:65534:\n"),
 }
@@ -140,20 +138,20 @@ func mergePasswd(old []string, name string, uid uint32, line string) []string {
 	if slices.Contains(old, line) && countMatching(old, name, id) == 1 {
 		return old
 	}
-	return append([]string{line}, slices.DeleteFunc(slices.Clone(old), func(l string) bool { return matches(l, name, id) })...)
+	return append([]string{line}, slices.DeleteFunc(slices.Clone(old), func(l string) bool { return lineMatches(l, name, id) })...)
 }
 
 func countMatching(lines []string, name, id string) (n int) {
 	for _, l := range lines {
-		if matches(l, name, id) {
+		if lineMatches(l, name, id) {
 			n++
 		}
 	}
 	return n
 }
 
-// matches reports whether a line of passwd or group is of this name or id.
-func matches(line, name, id string) bool {
+// lineMatches reports whether a line of passwd or group is of this name or id.
+func lineMatches(line, name, id string) bool {
 	fields := strings.SplitN(line, ":", 4)
 	return len(fields) > 2 && (fields[0] == name || fields[2] == id)
 }
@@ -163,7 +161,7 @@ func matches(line, name, id string) bool {
 func mergeGroups(old []string, peer lifeline.Peer, n lifeline.Names) []string {
 	lines := slices.Clone(old)
 	for i, line := range lines {
-		lines[i] = withoutMember(line, n.User)
+		lines[i] = removeMember(line, n.User)
 	}
 	gids := append([]uint32{peer.GID}, peer.Groups...)
 	slices.Sort(gids)
@@ -174,7 +172,7 @@ func mergeGroups(old []string, peer lifeline.Peer, n lifeline.Names) []string {
 		}
 		id := strconv.FormatUint(uint64(gid), 10)
 		members := []string{n.User}
-		at := slices.IndexFunc(lines, func(l string) bool { return matches(l, name, id) })
+		at := slices.IndexFunc(lines, func(l string) bool { return lineMatches(l, name, id) })
 		if at >= 0 {
 			if f := strings.Split(lines[at], ":"); len(f) == 4 && f[2] == id && f[3] != "" {
 				members = append(strings.Split(f[3], ","), n.User)
@@ -185,12 +183,12 @@ func mergeGroups(old []string, peer lifeline.Peer, n lifeline.Names) []string {
 			lines[at] = line // in its place, so that a second login changes nothing
 			continue
 		}
-		lines = append([]string{line}, slices.DeleteFunc(lines, func(l string) bool { return matches(l, name, id) })...)
+		lines = append([]string{line}, slices.DeleteFunc(lines, func(l string) bool { return lineMatches(l, name, id) })...)
 	}
 	return lines
 }
 
-func withoutMember(line, user string) string {
+func removeMember(line, user string) string {
 	fields := strings.Split(line, ":")
 	if len(fields) != 4 || !strings.Contains(fields[3], user) {
 		return line

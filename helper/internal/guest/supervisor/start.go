@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/link/terminal"
 
 	"golang.org/x/sys/unix"
@@ -20,11 +21,11 @@ import (
 // start runs what the request asks for, tells the other end, and returns the
 // program's pid.
 func (v *supervisor) start(line *lifeline.Conn, request lifeline.StartRequest, who account) (int, error) {
-	path, argv, err := program(request, who.shell)
+	path, argv, err := commandLine(request, who.shell)
 	if err != nil {
 		return 0, err
 	}
-	files, master, tty, err := stdio(line, request)
+	files, master, tty, err := openStdio(line, request)
 	defer func() {
 		for _, f := range files {
 			f.Close()
@@ -63,7 +64,7 @@ func (v *supervisor) start(line *lifeline.Conn, request lifeline.StartRequest, w
 	}
 	pid, err := syscall.ForkExec(path, argv, attr)
 	if err != nil {
-		return 0, notRun(path, err)
+		return 0, execRefusal(path, err)
 	}
 	var fds []int
 	if master != nil {
@@ -76,43 +77,54 @@ func (v *supervisor) start(line *lifeline.Conn, request lifeline.StartRequest, w
 	return pid, err
 }
 
-// notRun says why a program could not be started, with the status that a shell
-// gives it.
-func notRun(path string, err error) error {
+// The statuses that a shell gives a program that it cannot run (POSIX, 2.8.2).
+const (
+	exitNotExecuted = 126
+	exitNotFound    = 127
+)
+
+// execRefusal says why a program could not be started.
+func execRefusal(path string, err error) error {
+	cause := fmt.Errorf("%s: %w", path, err)
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return &refused{127, path + ": " + err.Error(), err}
+		return &loginerror.Refusal{Status: exitNotFound, User: cause.Error(), Cause: cause}
 	case errors.Is(err, unix.EAGAIN):
-		return &refused{255, "no more processes can be started: end some, or some sessions, and try again", err}
+		return loginerror.New("no more processes can be started: end some, or some sessions, and try again", cause)
 	}
-	return &refused{126, path + ": " + err.Error(), err}
+	return &loginerror.Refusal{Status: exitNotExecuted, User: cause.Error(), Cause: cause}
 }
 
-// program returns what to execute for a request, and its argv.
-func program(request lifeline.StartRequest, shell string) (path string, argv []string, err error) {
-	if request.Run == lifeline.RunSFTP {
-		server := firstProgram(request.SFTP)
+// missing is a program that the container does not have.
+func missing(what string, cause error) error {
+	return &loginerror.Refusal{Status: exitNotFound, User: "there is no " + what + " in this container", Cause: cause}
+}
+
+// commandLine returns what to execute for a request, and its argv.
+func commandLine(request lifeline.StartRequest, shell string) (path string, argv []string, err error) {
+	if request.Kind == lifeline.SFTPRequest {
+		server := firstExecutable(request.SFTP)
 		if server == "" {
-			return "", nil, &refused{127, "there is no sftp server in this container", fmt.Errorf("none of %q", request.SFTP)}
+			return "", nil, missing("sftp server", fmt.Errorf("no sftp server: none of %q is executable", request.SFTP))
 		}
 		return server, []string{server}, nil
 	}
 	if shell == "" {
-		return "", nil, &refused{127, "there is no shell in this container", errors.New("no candidate is executable")}
+		return "", nil, missing("shell", errors.New("no shell: no candidate is executable"))
 	}
 	name := filepath.Base(shell)
-	switch request.Run {
-	case lifeline.RunShell:
+	switch request.Kind {
+	case lifeline.ShellRequest:
 		return shell, []string{"-" + name}, nil // a login shell (login(1))
-	case lifeline.RunCommand:
+	case lifeline.CommandRequest:
 		return shell, []string{name, "-c", request.Command}, nil
 	}
-	return "", nil, fmt.Errorf("start: cannot run %q", request.Run)
+	return "", nil, fmt.Errorf("start: cannot run %q", request.Kind)
 }
 
-// stdio returns the program's three files: those that came along, or a new
+// openStdio returns the program's three files: those that came along, or a new
 // pty's tty, then with its master and its name.
-func stdio(line *lifeline.Conn, request lifeline.StartRequest) (files []*os.File, master *os.File, tty string, err error) {
+func openStdio(line *lifeline.Conn, request lifeline.StartRequest) (files []*os.File, master *os.File, tty string, err error) {
 	if !request.TTY {
 		fds := line.TakeFDs()
 		for _, fd := range fds {
@@ -122,7 +134,7 @@ func stdio(line *lifeline.Conn, request lifeline.StartRequest) (files []*os.File
 			return files, nil, "", fmt.Errorf("start: %d descriptors came, not 3", len(fds))
 		}
 		for i, fd := range fds {
-			if err := harmless(fd); err != nil {
+			if err := checkDescriptor(fd); err != nil {
 				return files, nil, "", fmt.Errorf("start: descriptor %d: %w", i, err)
 			}
 		}
@@ -142,9 +154,9 @@ func stdio(line *lifeline.Conn, request lifeline.StartRequest) (files []*os.File
 	return []*os.File{slave, slave, slave}, master, tty, nil
 }
 
-// harmless fails for a descriptor that could be a way out: by a directory or a
+// checkDescriptor fails for a descriptor that could be a way out: by a directory or a
 // file of the host's, or a device, the container's processes would reach it.
-func harmless(fd int) error {
+func checkDescriptor(fd int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return fmt.Errorf("fstat: %w", err)
@@ -168,11 +180,11 @@ func harmless(fd int) error {
 // as far as the container's own allow.
 func applyLimits(limits []lifeline.Limit) {
 	for _, l := range limits {
-		var own unix.Rlimit
-		if unix.Getrlimit(l.Resource, &own) != nil {
+		var current unix.Rlimit
+		if unix.Getrlimit(l.Resource, &current) != nil {
 			continue
 		}
-		hard := min(l.Hard, own.Max)
+		hard := min(l.Hard, current.Max)
 		_ = syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: min(l.Soft, hard), Max: hard})
 	}
 }

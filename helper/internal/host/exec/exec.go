@@ -95,7 +95,7 @@ func enter(ctx context.Context, p policy.Policy, opened Opened) error {
 	defer eng.Close()
 	bounded, cancel := context.WithTimeout(ctx, p.Engine.Timeout)
 	defer cancel()
-	argv := []string{paths.Guest + "/berth-guest", "session", opened.Name}
+	argv := []string{paths.GuestProgram, "session", opened.Name}
 	return eng.Enter(bounded, p.Container.Name, p.Container.Heal, argv)
 }
 

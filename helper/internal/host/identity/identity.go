@@ -7,13 +7,28 @@ package identity
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"syscall"
 
-	"berth/helper/internal/link/rules"
+	"berth/helper/internal/link/access"
+	"berth/helper/internal/link/loginerror"
 )
 
 // ErrUnknown is a uid that no account has.
-var ErrUnknown = errors.New("no such account")
+var ErrUnknown = loginerror.New("your account is not known on this host", errors.New("no such account"))
+
+// errNoProcess is a host that has no process left for the user, to look the account up.
+var errNoProcess = loginerror.New("this host has no further process for your session: see nproc in limits.conf(5); please tell the administrator", ErrUnknown)
+
+// Unknown returns why uid's account was not found.
+func Unknown(uid uint32, cause error) error {
+	if errors.Is(cause, syscall.EAGAIN) {
+		return fmt.Errorf("uid %d: %w: %w", uid, errNoProcess, cause)
+	}
+	return fmt.Errorf("uid %d: %w: %w", uid, ErrUnknown, cause)
+}
 
 // Account is the process's user. Groups holds every gid of the process, the
 // primary one included, with its name where NSS knows one.
@@ -57,30 +72,10 @@ func Current(d Directory) (Account, error) {
 	return account, nil
 }
 
-// Has reports whether the account is in group gid.
-func (a Account) Has(gid uint32) bool { _, in := a.Groups[gid]; return in }
-
-// Rule says which accounts may log in.
-type Rule struct {
-	UIDMin, UIDMax uint32
-	EngineGroup    uint32 // members of it hold root on the host
+// Caller is the account for package access.
+func (a Account) Caller() access.Caller {
+	return access.Caller{UID: a.UID, GID: a.GID, Groups: slices.Collect(maps.Keys(a.Groups)), HasAccount: true, Name: a.Name}
 }
 
 // NoGroup is no group's id ((gid_t)-1, credentials(7)).
 const NoGroup = 1<<32 - 1
-
-// Check returns why account must not log in, or nil. The text is for the
-// person at the terminal.
-func (r Rule) Check(a Account) error {
-	switch {
-	case a.UID == 0:
-		return errors.New("root does not log in through this gateway")
-	case a.UID < r.UIDMin, a.UID > r.UIDMax, rules.Impersonal(a.UID):
-		return fmt.Errorf("the account %s (uid %d) is not one of this gateway's users", a.Name, a.UID)
-	case a.Has(0):
-		return fmt.Errorf("the account %s is in the group of root", a.Name)
-	case a.Has(r.EngineGroup):
-		return fmt.Errorf("the account %s is in the container engine's group, which is as good as root", a.Name)
-	}
-	return nil
-}

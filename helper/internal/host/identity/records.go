@@ -29,7 +29,7 @@ func (r *Records) Account(uid uint32) (Account, error) {
 			known, gerr = record.Parse(line, uid)
 		}
 		if gerr != nil {
-			return Account{UID: uid}, fmt.Errorf("uid %d: %w: %w", uid, ErrUnknown, errors.Join(err, gerr))
+			return Account{UID: uid}, Unknown(uid, errors.Join(err, gerr))
 		}
 	}
 	r.last = known

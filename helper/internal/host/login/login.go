@@ -21,7 +21,9 @@ import (
 	"berth/helper/internal/host/process"
 	"berth/helper/internal/host/request"
 	"berth/helper/internal/host/session"
+	"berth/helper/internal/link/access"
 	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/link/sessionlog"
 	"berth/helper/internal/policy"
 )
@@ -64,7 +66,7 @@ func login(way Way, caller process.Caller, log *slog.Logger) (lifeline.Ending, e
 	var none lifeline.Ending
 	p, err := policy.Load(policy.Path)
 	if err != nil {
-		return none, err
+		return none, loginerror.New("this gateway is misconfigured; nobody can log in until its administrator has mended it", err)
 	}
 	for _, value := range p.Renamed {
 		log.Warn("berth.toml", "renamed", value)
@@ -78,9 +80,9 @@ func login(way Way, caller process.Caller, log *slog.Logger) (lifeline.Ending, e
 	if err != nil {
 		return none, err
 	}
-	rule := identity.Rule{UIDMin: p.Users.UIDMin, UIDMax: p.Users.UIDMax, EngineGroup: way.EngineGroup(p)}
-	if err := rule.Check(account); err != nil {
-		return none, &denied{err}
+	limits := access.Limits{UIDMin: p.Users.UIDMin, UIDMax: p.Users.UIDMax, RootGroups: []uint32{way.EngineGroup(p)}}
+	if err := access.Check(account.Caller(), limits); err != nil {
+		return none, err
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -89,7 +91,7 @@ func login(way Way, caller process.Caller, log *slog.Logger) (lifeline.Ending, e
 	self = strings.TrimSuffix(self, ExecSuffix)
 	req, err := request.Parse(os.Args, self, os.Getenv("SSH_ORIGINAL_COMMAND"), account.Name)
 	if err != nil {
-		return none, &denied{err}
+		return none, err
 	}
 	started := time.Now()
 	log.Info("session requested", "user", account.Name, "uid", account.UID, "from", sessionlog.Excerpt(os.Getenv("SSH_CONNECTION")),
@@ -123,12 +125,11 @@ func assemble(p policy.Policy, caller process.Caller, account identity.Account, 
 	if p.Session.SFTPServer == "" {
 		sftp = []string{"/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server", "/usr/libexec/sftp-server"}
 	}
-	kinds := map[request.Kind]string{request.Shell: lifeline.RunShell, request.Command: lifeline.RunCommand, request.SFTP: lifeline.RunSFTP}
 	facts := environ.Facts{User: account.Name, Home: account.Home, Path: p.Session.Path, TTY: session.HasTTY()}
 	return &session.Session{
 		Account: account, Request: req, Shells: shells, Timeout: p.Session.Timeout, Settled: process.Slim,
 		Start: lifeline.StartRequest{
-			Run: kinds[req.Kind], Command: req.Command, SFTP: sftp,
+			Kind: req.Kind, Command: req.Command, SFTP: sftp,
 			Env:   environ.Build(facts, os.Environ(), p.Session.AcceptEnv, p.Session.SetEnv),
 			Umask: umask, Limits: caller.Limits,
 		},

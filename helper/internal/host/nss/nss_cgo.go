@@ -64,7 +64,7 @@ func (Directory) Account(uid uint32) (identity.Account, error) {
 		return account, nil
 	}
 	if errno != 0 {
-		return account, fmt.Errorf("getpwuid %d: %w: %w", uid, identity.ErrUnknown, errno)
+		return account, identity.Unknown(uid, fmt.Errorf("getpwuid: %w", errno))
 	}
 	return account, fmt.Errorf("getpwuid %d: %w", uid, identity.ErrUnknown)
 }

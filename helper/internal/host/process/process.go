@@ -10,10 +10,10 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"unsafe"
 
 	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/threads"
 	"berth/test/coverage"
 
 	"golang.org/x/sys/unix"
@@ -44,30 +44,14 @@ func Start() (Caller, error) {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return Caller{}, fmt.Errorf("undumpable: %w", err)
 	}
+	// What a session comes to need, while there is room for it (room, start.c): the
+	// user's own processes count against their limit, too.
 	if tight() {
-		warm()
+		threads.Make(8)
 	}
 	mask := unix.Umask(0o077)
 	unix.Umask(mask)
 	return Caller{Umask: uint32(mask), Limits: callersLimits()}, nil
-}
-
-// warm makes the threads that a session comes to need, while there is room for them
-// (room, start.c): the user's own processes count against her limit, too, and the
-// Go runtime dies when it gets no thread.
-func warm() {
-	const threads = 8
-	var all, done sync.WaitGroup
-	all.Add(threads)
-	for range threads {
-		done.Go(func() {
-			runtime.LockOSThread()
-			all.Done()
-			all.Wait()
-			runtime.UnlockOSThread() // back to the idle ones
-		})
-	}
-	done.Wait()
 }
 
 // GiveWay makes this process the program at path, with the arguments and the

@@ -10,32 +10,27 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/loginerror"
 )
-
-// Kind is what is to be run in the container.
-type Kind int
-
-// The kinds of request that sshd makes of a forced command.
-const (
-	Shell   Kind = iota // the login shell
-	Command             // the login shell with -c
-	SFTP                // the sftp subsystem
-)
-
-func (k Kind) String() string { return [...]string{"shell", "command", "sftp"}[k] }
 
 // Request is what the client asked for.
 type Request struct {
-	Kind    Kind
-	Command string // the client's bytes, unchanged; for Command alone
+	Kind    lifeline.RequestKind
+	Command string // the client's bytes, unchanged; of a CommandRequest
 }
 
 var (
 	// ErrSomeoneElse is an argument that names another account.
-	ErrSomeoneElse = errors.New("the argument names another account")
+	ErrSomeoneElse = refusal("the argument names another account")
 	// ErrUsage is an argument list that no login program makes.
-	ErrUsage = errors.New("unexpected arguments")
+	ErrUsage = refusal("unexpected arguments")
 )
+
+func refusal(reason string) error {
+	return loginerror.New("this login was refused: "+reason, errors.New(reason))
+}
 
 // Parse reads argv and the value of SSH_ORIGINAL_COMMAND. self is this
 // program's own path, user the account's name.
@@ -64,7 +59,7 @@ func Parse(argv []string, self, original, user string) (Request, error) {
 		return Request{}, fmt.Errorf("%w: %q", ErrSomeoneElse, args[0])
 	}
 	if original == "" {
-		return Request{Kind: Shell}, nil
+		return Request{Kind: lifeline.ShellRequest}, nil
 	}
 	return command(original), nil
 }
@@ -75,8 +70,8 @@ func Parse(argv []string, self, original, user string) (Request, error) {
 func command(text string) Request {
 	if words := strings.Fields(text); len(words) > 0 && !strings.ContainsAny(text, ";|&<>`$()\n'\"\\") {
 		if words[0] == "internal-sftp" || filepath.IsAbs(words[0]) && filepath.Base(words[0]) == "sftp-server" {
-			return Request{Kind: SFTP}
+			return Request{Kind: lifeline.SFTPRequest}
 		}
 	}
-	return Request{Kind: Command, Command: text}
+	return Request{Kind: lifeline.CommandRequest, Command: text}
 }

@@ -10,6 +10,7 @@ import (
 
 	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/lifelinetest"
+	"berth/helper/internal/link/loginerror"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,27 +21,27 @@ func FuzzGuest(f *testing.F) {
 	started := lifeline.Frame(lifeline.Started, lifeline.Pack([]lifeline.Field{{Key: "tty", Value: ""}}))
 	f.Add(slices.Concat(started, lifeline.Frame(lifeline.Exit, lifeline.Ending{Status: 3}.Pack())), false)
 	f.Add(slices.Concat(started, lifeline.Frame(lifeline.Exit, lifeline.Ending{Signal: 200}.Pack())), true)
-	f.Add(lifeline.Frame(lifeline.Failure, lifeline.Refusal{Status: 255, User: "no\x1b[2J", Cause: "x"}.Pack()), false)
+	f.Add(lifeline.Frame(lifeline.Failure, lifeline.PackRefusal(loginerror.New("no\x1b[2J", errors.New("x")))), false)
 	f.Add([]byte("R\xff\xff\xff\xff"), false)
 	f.Fuzz(func(t *testing.T, data []byte, pass bool) {
 		fds := 0
 		if pass {
 			fds = 1
 		}
-		line := lifelinetest.Hear(t, data, fds)
+		line := lifelinetest.ReplayingPeer(t, data, fds)
 		null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer unix.Close(null)
-		s := &Session{Timeout: 10 * time.Second, Start: lifeline.StartRequest{Run: lifeline.RunShell}}
+		s := &Session{Timeout: 10 * time.Second, Start: lifeline.StartRequest{Kind: lifeline.ShellRequest}}
 		// The test's own standard input is not the session's: nothing is passed.
 		_, master, err := s.handshake(line, &stdio{tty: pass, pass: []int{null, null, null}})
 		if master != nil {
 			master.Close()
 		}
 		if err != nil {
-			if refused := (*lifeline.Refused)(nil); errors.As(err, &refused) && (refused.Status < 1 || refused.Status > 255) {
+			if refused := (*loginerror.Refusal)(nil); errors.As(err, &refused) && (refused.Status < 1 || refused.Status > 255) {
 				t.Errorf("status %d", refused.Status)
 			}
 			return

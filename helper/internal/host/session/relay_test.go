@@ -61,7 +61,7 @@ func relayed(t *testing.T, size terminal.Size) (sshd, program *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line, done := lifelinetest.Silent(t), make(chan error, 1)
+	line, done := lifelinetest.SilentPeer(t), make(chan error, 1)
 	go func() {
 		_, err := relayTTY(line, outer.tty, outer.tty, os.NewFile(uintptr(fd), "pty"), size)
 		done <- err

@@ -19,6 +19,7 @@ import (
 	"berth/helper/internal/host/identity"
 	"berth/helper/internal/host/request"
 	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/link/terminal"
 
 	"golang.org/x/sys/unix"
@@ -42,7 +43,7 @@ type Session struct {
 }
 
 // ErrLost is a session whose guest went away without saying how it ended.
-var ErrLost = errors.New("the session was lost")
+var ErrLost = loginerror.New("the session was lost: the container or its supervisor ended", errors.New("the session was lost"))
 
 // ErrHungUp is a session whose client went away.
 var ErrHungUp = errors.New("the client is gone")
@@ -143,6 +144,12 @@ func await(line *lifeline.Conn) <-chan outcome {
 			result <- outcome{err: ErrLost}
 		case err != nil:
 			result <- outcome{err: fmt.Errorf("%w: %w", ErrLost, err)}
+		case kind == lifeline.Failure:
+			refusal, err := lifeline.UnpackRefusal(body)
+			if err == nil {
+				err = refusal
+			}
+			result <- outcome{err: err}
 		case kind != lifeline.Exit:
 			result <- outcome{err: fmt.Errorf("%w: frame %q", ErrLost, kind)}
 		default:

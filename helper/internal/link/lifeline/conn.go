@@ -34,7 +34,7 @@ const (
 	Started  Kind = 'R' // guest to session: it runs; with a tty one descriptor, the pty's master
 	Signal   Kind = 'G' // session to guest: one byte, a signal number for the session's process group
 	Exit     Kind = 'X' // guest to session: how the session's first process ended
-	Failure  Kind = 'E' // guest to session: it could not be started, and why
+	Failure  Kind = 'E' // guest to session: it could not be started, or was ended, and why
 )
 
 // Limits on a frame's body, in bytes. The start's holds a command and an
@@ -49,7 +49,7 @@ const (
 // what exceeds the room we give it (unix(7), MSG_CTRUNC).
 const MaxFDs = 3
 
-const header = 5
+const headerSize = 5
 
 // ErrTooLong is a frame whose length exceeds what its reader allows.
 var ErrTooLong = errors.New("frame too long")
@@ -161,7 +161,7 @@ func (c *Conn) TakeFDs() []int {
 
 // Frame is one frame as it is on the wire.
 func Frame(kind Kind, body []byte) []byte {
-	frame := make([]byte, header, header+len(body))
+	frame := make([]byte, headerSize, headerSize+len(body))
 	frame[0] = byte(kind)
 	binary.BigEndian.PutUint32(frame[1:], uint32(len(body)))
 	return append(frame, body...)
@@ -197,8 +197,8 @@ func (c *Conn) Send(kind Kind, body []byte, fds ...int) error {
 // Recv reads one frame whose body is at most limit bytes long. It returns
 // io.EOF when the other end closed between two frames.
 func (c *Conn) Recv(limit int) (Kind, []byte, error) {
-	var head [header]byte
-	if err := c.fill(head[:]); err != nil {
+	var head [headerSize]byte
+	if err := c.readFull(head[:]); err != nil {
 		return 0, nil, err
 	}
 	size := binary.BigEndian.Uint32(head[1:])
@@ -206,7 +206,7 @@ func (c *Conn) Recv(limit int) (Kind, []byte, error) {
 		return 0, nil, fmt.Errorf("lifeline: %d bytes of kind %q: %w", size, head[0], ErrTooLong)
 	}
 	body := make([]byte, size)
-	if err := c.fill(body); err != nil {
+	if err := c.readFull(body); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
@@ -215,8 +215,8 @@ func (c *Conn) Recv(limit int) (Kind, []byte, error) {
 	return Kind(head[0]), body, nil
 }
 
-// fill reads exactly len(p) bytes and keeps the descriptors that come along.
-func (c *Conn) fill(p []byte) error {
+// readFull reads exactly len(p) bytes and keeps the descriptors that come along.
+func (c *Conn) readFull(p []byte) error {
 	for done := 0; done < len(p); {
 		var oob [64]byte // room for MaxFDs and little more
 		var n, oobn int
@@ -233,7 +233,7 @@ func (c *Conn) fill(p []byte) error {
 		if err != nil {
 			return fmt.Errorf("lifeline: receive: %w", err)
 		}
-		if err := c.keep(oob[:oobn]); err != nil {
+		if err := c.keepFDs(oob[:oobn]); err != nil {
 			return err
 		}
 		if n == 0 {
@@ -247,7 +247,7 @@ func (c *Conn) fill(p []byte) error {
 	return nil
 }
 
-func (c *Conn) keep(oob []byte) error {
+func (c *Conn) keepFDs(oob []byte) error {
 	if len(oob) == 0 {
 		return nil
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"berth/helper/internal/link/loginerror"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -144,7 +146,7 @@ func TestMessages(t *testing.T) {
 	if got, err := UnpackNames(names.Pack()); err != nil || !reflect.DeepEqual(got, names) {
 		t.Errorf("names: %+v, %v", got, err)
 	}
-	start := StartRequest{Run: RunCommand, Command: "a\nb\x01=", SFTP: []string{"/x"}, Env: []string{"A=b=c"}, Umask: 0o027,
+	start := StartRequest{Kind: CommandRequest, Command: "a\nb\x01=", SFTP: []string{"/x"}, Env: []string{"A=b=c"}, Umask: 0o027,
 		Limits: []Limit{{7, 1024, 1<<64 - 1}}, TTY: true, Termios: []byte{1, 2}, Rows: 24, Cols: 80, XPixels: 1, YPixels: 65535}
 	if got, err := UnpackStart(start.Pack()); err != nil || !reflect.DeepEqual(got, start) {
 		t.Errorf("start: %+v, %v", got, err)
@@ -157,15 +159,15 @@ func TestMessages(t *testing.T) {
 	if _, err := UnpackEnding(Ending{Status: 256}.Pack()); !errors.Is(err, ErrMalformed) {
 		t.Errorf("status 256: %v", err)
 	}
-	refusal := Refusal{127, "no shell", "cause"}
-	if got, err := UnpackRefusal(refusal.Pack()); err != nil || got != refusal {
+	refusal := &loginerror.Refusal{Status: 127, User: "no shell", Cause: errors.New("cause")}
+	if got, err := UnpackRefusal(PackRefusal(refusal)); err != nil || !reflect.DeepEqual(got, refusal) {
 		t.Errorf("refusal: %+v, %v", got, err)
 	}
 }
 
 // No body makes a decoder fail in any way but ErrMalformed.
 func FuzzUnpack(f *testing.F) {
-	f.Add(StartRequest{Run: RunShell, Env: []string{"A=b"}}.Pack())
+	f.Add(StartRequest{Kind: ShellRequest, Env: []string{"A=b"}}.Pack())
 	f.Add(Names{User: "a", Groups: map[uint32]string{1: "b"}}.Pack())
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 'a'})
 	f.Fuzz(func(t *testing.T, body []byte) {

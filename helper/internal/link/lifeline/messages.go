@@ -4,9 +4,12 @@ package lifeline
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"berth/helper/internal/link/loginerror"
 )
 
 // Names is the body of an Identity frame. It names the ids that the kernel
@@ -68,17 +71,22 @@ type Limit struct {
 	Soft, Hard uint64
 }
 
-// What a Start frame asks to be run.
+// RequestKind is what a client asks to be run.
+type RequestKind string
+
+// The kinds of request that sshd makes of a forced command.
 const (
-	RunShell   = "shell"   // the user's shell as a login shell
-	RunCommand = "command" // her shell with -c Command
-	RunSFTP    = "sftp"    // the first of SFTP that exists
+	ShellRequest   RequestKind = "shell"   // the user's shell as a login shell
+	CommandRequest RequestKind = "command" // the user's shell with -c
+	SFTPRequest    RequestKind = "sftp"    // the sftp subsystem
 )
+
+func (k RequestKind) String() string { return string(k) }
 
 // StartRequest is the body of a Start frame.
 type StartRequest struct {
-	Run     string
-	Command string
+	Kind    RequestKind
+	Command string   // of a CommandRequest
 	SFTP    []string // candidates for the sftp server, best first
 	Env     []string // NAME=value, complete
 	Umask   uint32
@@ -94,7 +102,7 @@ type StartRequest struct {
 // Pack encodes r.
 func (r StartRequest) Pack() []byte {
 	fields := []Field{
-		{"run", r.Run}, {"command", r.Command}, {"umask", strconv.FormatUint(uint64(r.Umask), 8)},
+		{"run", r.Kind.String()}, {"command", r.Command}, {"umask", strconv.FormatUint(uint64(r.Umask), 8)},
 		{"tty", strconv.FormatBool(r.TTY)},
 		{"termios", hex.EncodeToString(r.Termios)},
 		{"size", fmt.Sprintf("%d %d %d %d", r.Rows, r.Cols, r.XPixels, r.YPixels)},
@@ -122,7 +130,7 @@ func UnpackStart(body []byte) (StartRequest, error) {
 		var err error
 		switch f.Key {
 		case "run":
-			r.Run = f.Value
+			r.Kind = RequestKind(f.Value)
 		case "command":
 			r.Command = f.Value
 		case "sftp":
@@ -182,38 +190,26 @@ func UnpackEnding(body []byte) (Ending, error) {
 	return e, nil
 }
 
-// Refusal is why the guest could not start what was asked for.
-type Refusal struct {
-	Status int    // the exit status the user gets: 126, 127 or 255
-	User   string // one line for her
-	Cause  string // the whole chain for the log
+// PackRefusal encodes the body of a Failure frame.
+func PackRefusal(r *loginerror.Refusal) []byte {
+	return Pack([]Field{{"status", strconv.Itoa(r.Status)}, {"user", r.User}, {"cause", r.Cause.Error()}})
 }
 
-// Pack encodes r.
-func (r Refusal) Pack() []byte {
-	return Pack([]Field{{"status", strconv.Itoa(r.Status)}, {"user", r.User}, {"cause", r.Cause}})
-}
-
-// UnpackRefusal decodes a Failure body.
-func UnpackRefusal(body []byte) (Refusal, error) {
+// UnpackRefusal decodes it.
+func UnpackRefusal(body []byte) (*loginerror.Refusal, error) {
 	fields, err := Unpack(body)
 	if err != nil || len(fields) != 3 {
-		return Refusal{}, fmt.Errorf("failure: %w", ErrMalformed)
+		return nil, fmt.Errorf("failure: %w", ErrMalformed)
 	}
 	status, err := strconv.Atoi(fields[0].Value)
 	if err != nil || status < 1 || status > 255 {
-		return Refusal{}, fmt.Errorf("failure: %w", ErrMalformed)
+		return nil, fmt.Errorf("failure: %w", ErrMalformed)
 	}
-	return Refusal{Status: status, User: fields[1].Value, Cause: fields[2].Value}, nil
+	return &loginerror.Refusal{Status: status, User: fields[1].Value, Cause: errors.New(fields[2].Value)}, nil
 }
 
-// Refused is a Failure frame where another was due.
-type Refused struct{ Refusal }
-
-func (r *Refused) Error() string { return r.Cause }
-
 // Ask sends a frame and returns the body of the one that is due in answer. Its
-// error is a *Refused if the guest said why it cannot.
+// error is a *loginerror.Refusal if the guest said why it cannot.
 func (c *Conn) Ask(kind Kind, body []byte, due Kind, fds ...int) ([]byte, error) {
 	// A guest that refuses closes its end before it has read everything: its
 	// words are worth more than our broken pipe.
@@ -229,7 +225,7 @@ func (c *Conn) Ask(kind Kind, body []byte, due Kind, fds ...int) ([]byte, error)
 		if err != nil {
 			return nil, err
 		}
-		return nil, &Refused{refusal}
+		return nil, refusal
 	case got != due:
 		return nil, fmt.Errorf("handshake: frame %q where %q is due: %w", got, due, ErrMalformed)
 	}

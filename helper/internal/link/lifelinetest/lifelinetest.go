@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Hear returns an end whose other one says data, with as many descriptors along,
-// says no more, and hears all that it is told.
-func Hear(t testing.TB, data []byte, fds int) *lifeline.Conn {
+// ReplayingPeer returns an end whose other one sends data with so many descriptors,
+// sends no more, and reads all that it gets.
+func ReplayingPeer(t testing.TB, data []byte, fds int) *lifeline.Conn {
 	t.Helper()
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -46,8 +46,8 @@ func Hear(t testing.TB, data []byte, fds int) *lifeline.Conn {
 	return line
 }
 
-// Silent returns an end whose other one says nothing for as long as the test lasts.
-func Silent(t testing.TB) *lifeline.Conn {
+// SilentPeer returns an end whose other one sends nothing for as long as the test lasts.
+func SilentPeer(t testing.TB) *lifeline.Conn {
 	t.Helper()
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

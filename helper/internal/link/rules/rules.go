@@ -12,25 +12,12 @@ import (
 	"strconv"
 	"strings"
 
+	"berth/helper/internal/link/access"
 	"berth/helper/internal/link/rootfile"
 )
 
 // File is the rules' name in the directory of names.
 const File = "rules"
-
-// Overflow is what the kernel reports for ids that a user namespace does not map
-// (user_namespaces(7)), and what most systems call nobody.
-const Overflow = 65534
-
-// Ids between these are no person's: systemd's dynamic users and nobody
-// (https://systemd.io/UIDS-GIDS, 16-bit overflow included).
-const (
-	dynamicMin = 61184
-	dynamicMax = 65535
-)
-
-// Impersonal reports whether uid is no person's, whatever the policy says.
-func Impersonal(uid uint32) bool { return uid >= dynamicMin && uid <= dynamicMax }
 
 // Rules are what the server and the sessions that it starts go by.
 type Rules struct {
@@ -40,6 +27,11 @@ type Rules struct {
 	Shell          string   // for a user whose own shell is not in the container
 	Processes      uint64   // RLIMIT_NPROC of each session (setrlimit(2))
 	Held           []uint32 // groups whose members are as good as root
+}
+
+// Limits are those that package access goes by.
+func (r Rules) Limits() access.Limits {
+	return access.Limits{UIDMin: r.UIDMin, UIDMax: r.UIDMax, RootGroups: r.Held}
 }
 
 // ErrIncomplete is a list of rules that lacks one, or has one that is unknown,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Process: berth-guest. As: container root when become is called, the user
+// Process: berth-guest. As: container root when becomeUser is called, the user
 // when it returns.
 
 package supervisor
@@ -15,19 +15,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inherited is whether the program was started with no_new_privs, which all its
+// noNewPrivsInherited is whether the program was started with no_new_privs, which all its
 // threads have then (prctl(2)): containers of berth's have it.
-var inherited = func() bool {
+var noNewPrivsInherited = func() bool {
 	set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	return err == nil && set == 1
 }()
 
-// become turns this process, every thread of it, into the user that the kernel
+// becomeUser turns this process, every thread of it, into the user that the kernel
 // reported, and proves that there is no way back.
 //
 // ORDER MATTERS: groups need root's right to be set, the uid takes it away.
 // Guarded by TestSessionHoldsNoPrivilege (test/login).
-func become(peer lifeline.Peer) error {
+func becomeUser(peer lifeline.Peer) error {
 	groups := make([]int, len(peer.Groups))
 	for i, gid := range peer.Groups {
 		groups[i] = int(gid)
@@ -43,21 +43,21 @@ func become(peer lifeline.Peer) error {
 	}
 	// Credentials are a thread's own in Linux; a static Go program can set
 	// them in all (syscall.AllThreadsSyscall).
-	if !inherited {
+	if !noNewPrivsInherited {
 		if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); errno != 0 {
 			return fmt.Errorf("no_new_privs: %w", errno)
 		}
 	}
-	// Whatever fs.suid_dumpable says: she must not reach into this process, which
+	// Whatever fs.suid_dumpable says: the user must not reach into this process, which
 	// holds the lifeline, by ptrace(2) or /proc.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("undumpable: %w", err)
 	}
-	return verify(peer)
+	return verifyUser(peer)
 }
 
-// verify tries to take the privilege back (openssh uidswap.c does the same).
-func verify(peer lifeline.Peer) error {
+// verifyUser tries to take the privilege back (openssh uidswap.c does the same).
+func verifyUser(peer lifeline.Peer) error {
 	ruid, euid, suid := unix.Getresuid()
 	rgid, egid, sgid := unix.Getresgid()
 	uid, gid := int(peer.UID), int(peer.GID)
@@ -65,9 +65,9 @@ func verify(peer lifeline.Peer) error {
 		return errors.New("ids were not set")
 	}
 	// Of this thread; the runtime's calls have seen to it that all are alike.
-	_, _, uerr := syscall.RawSyscall(unix.SYS_SETUID, 0, 0, 0)
-	_, _, gerr := syscall.RawSyscall(unix.SYS_SETGID, 0, 0, 0)
-	if uerr == 0 || gerr == 0 {
+	_, _, uidErrno := syscall.RawSyscall(unix.SYS_SETUID, 0, 0, 0)
+	_, _, gidErrno := syscall.RawSyscall(unix.SYS_SETGID, 0, 0, 0)
+	if uidErrno == 0 || gidErrno == 0 {
 		return errors.New("root came back")
 	}
 	if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || set != 1 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package owned reads files that root alone can have written.
+// Package rootfile reads files that root alone can have written.
 package rootfile
 
 import (
@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Largest is how long a file may be, in bytes.
-const Largest = 1 << 20
+// MaxSize is how long a file may be, in bytes.
+const MaxSize = 1 << 20
 
 // Read returns the content of the file at path. It fails for one that is no
 // regular file, that root does not own, that others may write, or that is
-// longer than Largest.
+// longer than MaxSize.
 func Read(path string) ([]byte, error) {
 	// NONBLOCK: a FIFO in its place must not hang a login.
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -35,7 +35,7 @@ func Read(path string) ([]byte, error) {
 		return nil, errors.New("does not belong to root")
 	case st.Mode&0o022 != 0:
 		return nil, errors.New("can be written by others than root")
-	case st.Size > Largest:
+	case st.Size > MaxSize:
 		return nil, errors.New("is too long")
 	}
 	text := make([]byte, st.Size)

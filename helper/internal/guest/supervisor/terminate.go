@@ -19,12 +19,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch becomes the program that waits for the end of the session: a process of one
+// becomeWatcher becomes the program that waits for the end of the session: a process of one
 // thread and a few pages, because there is one for each session (helper/cmd/berth-init/
 // watch.c). This process's children stay its own. It returns only when it fails;
 // then the program dies with this process.
-func (v *supervisor) watch(line *lifeline.Conn, pid int) error {
-	path := paths.Guest + "/berth-init"
+func (v *supervisor) becomeWatcher(line *lifeline.Conn, pid int) error {
+	path := paths.InitProgram
 	var err error
 	if cerr := line.Control(func(fd uintptr) {
 		for _, kept := range []int{int(fd), v.keeper.fd} {
@@ -46,17 +46,17 @@ func (v *supervisor) watch(line *lifeline.Conn, pid int) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
-// How long after the session's end its processes are asked, then told, then
-// made to go.
+// How long after SIGHUP the session's processes get SIGTERM, and how long until
+// SIGKILL; and how often it is looked whether any are left.
 const (
-	untilTerm = 500 * time.Millisecond
-	untilKill = 1500 * time.Millisecond
-	again     = 20 * time.Millisecond
+	termDelay    = 500 * time.Millisecond
+	killDelay    = 1500 * time.Millisecond
+	pollInterval = 20 * time.Millisecond
 )
 
-// Clear ends all that is left of a session: berth-init watch becomes this when the
+// Terminate ends all that is left of a session: berth-init watch becomes this when the
 // session is over and something is. Descriptor 3 is the keeper's connection.
-func Clear() error {
+func Terminate() error {
 	unix.CloseOnExec(3)
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("undumpable: %w", err)
@@ -70,35 +70,35 @@ func Clear() error {
 			}
 		}
 	}()
-	endAll(childless)
-	(&keeper{3}).done()
+	terminateDescendants(childless)
+	(&keeper{3}).sendDone()
 	return nil
 }
 
-// endAll ends all descendants: SIGHUP, then SIGTERM, then SIGKILL until there
+// terminateDescendants ends all descendants: SIGHUP, then SIGTERM, then SIGKILL until there
 // is none.
-func endAll(childless <-chan struct{}) {
-	signalAll(unix.SIGHUP, unix.SIGCONT)
+func terminateDescendants(childless <-chan struct{}) {
+	signalDescendants(unix.SIGHUP, unix.SIGCONT)
 	start := time.Now()
-	termed := false
+	termSent := false
 	for {
 		select {
 		case <-childless:
 			return
-		case <-time.After(again):
+		case <-time.After(pollInterval):
 		}
 		switch elapsed := time.Since(start); {
-		case elapsed >= untilKill:
+		case elapsed >= killDelay:
 			// Stopped first: what is being killed cannot fork any more.
-			signalAll(unix.SIGSTOP)
-			signalAll(unix.SIGKILL)
-		case elapsed >= untilTerm && !termed:
-			termed = true
-			signalAll(unix.SIGTERM, unix.SIGCONT)
+			signalDescendants(unix.SIGSTOP)
+			signalDescendants(unix.SIGKILL)
+		case elapsed >= termDelay && !termSent:
+			termSent = true
+			signalDescendants(unix.SIGTERM, unix.SIGCONT)
 		}
 	}
 }
 
-func signalAll(signals ...unix.Signal) {
+func signalDescendants(signals ...unix.Signal) {
 	proctree.Signal(proctree.Descendants(proctree.Proc(), os.Getpid()), signals...)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package guest is a supervisor: the end of a session inside the container. The
+// Package supervisor is one: the end of a session inside the container. The
 // engine, or the container's spawner, starts it as container root; it tells the
 // keeper for whom it works, becomes the user before it reads what they asked for,
 // starts their program and stays its parent, as berth-init watch (helper/cmd/berth-init).
@@ -14,7 +14,9 @@ import (
 	"regexp"
 	"time"
 
+	"berth/helper/internal/link/access"
 	"berth/helper/internal/link/lifeline"
+	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/link/paths"
 	"berth/helper/internal/link/record"
 	"berth/helper/internal/link/rules"
@@ -22,16 +24,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// handshake bounds all waiting for the other end until the session runs.
-const handshake = 10 * time.Second
+// handshakeTimeout bounds all waiting for the other end until the session runs.
+const handshakeTimeout = 10 * time.Second
 
 var lifelineName = regexp.MustCompile(`^[0-9]{1,10}\.[0-9]{1,10}$`)
 
-// Call is a session that the engine started: it calls the lifeline called name,
-// whose listener is berth-session itself, and serves it. It returns when the
+// ServeExec serves a session that the engine started: it connects to the lifeline
+// called name, whose listener is berth-session itself. It returns when the
 // session could not be started; failures are told to the other end if there is
 // one.
-func Call(name string) error {
+func ServeExec(name string) error {
 	if !lifelineName.MatchString(name) {
 		return fmt.Errorf("%q names no lifeline", name)
 	}
@@ -39,31 +41,31 @@ func Call(name string) error {
 	if err != nil {
 		return err
 	}
-	defer v.keeper.done()
+	defer v.keeper.sendDone()
 	path := filepath.Join(paths.Lifeline, name)
-	line, err := lifeline.Dial(path, handshake)
+	line, err := lifeline.Dial(path, handshakeTimeout)
 	if err != nil {
 		return err
 	}
 	// It has served: its directory belongs to container root.
 	_ = unix.Unlink(path)
-	return v.serve(line, v.called)
+	return v.serve(line, v.enterExec)
 }
 
-// Answer waits on the socket way until the container's server hands it a
-// session's connection, and serves that as Call does. Who called may have written
-// its own program for it: nothing that it says is believed of anybody but itself.
-func Answer(way int) error {
+// ServeDirect waits on the socket fd until the container's server hands over a
+// session's connection, and serves that as ServeExec does. The caller may have
+// written a program of their own for it: what it says is believed of nobody else.
+func ServeDirect(fd int) error {
 	v, err := newSupervisor(true)
 	if err != nil {
 		return err
 	}
-	defer v.keeper.done()
-	server, err := lifeline.New(way)
+	defer v.keeper.sendDone()
+	server, err := lifeline.New(fd)
 	if err != nil {
 		return err
 	}
-	if _, err := expect(server, lifeline.Hello, 0); err != nil {
+	if _, err := receive(server, lifeline.Hello, 0); err != nil {
 		if errors.Is(err, io.EOF) {
 			return nil // the server ended before it had a session for us
 		}
@@ -79,7 +81,7 @@ func Answer(way int) error {
 	if err != nil {
 		return err
 	}
-	return v.serve(line, v.answered)
+	return v.serve(line, v.enterDirect)
 }
 
 // supervisor is what one goes by.
@@ -105,45 +107,26 @@ type account struct{ home, shell string }
 // becomes what watches over that.
 func (v *supervisor) serve(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (account, error)) error {
 	defer line.Close()
-	if err := line.SetDeadline(time.Now().Add(handshake)); err != nil {
+	if err := line.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return fmt.Errorf("lifeline: %w", err)
 	}
 	pid, err := v.open(line, enter)
 	if err != nil {
-		return errors.Join(err, line.Send(lifeline.Failure, refusal(err).Pack()))
+		refusal := loginerror.Of(err, loginerror.NotStartedInside)
+		return errors.Join(err, line.Send(lifeline.Failure, lifeline.PackRefusal(refusal)))
 	}
-	return v.watch(line, pid)
+	return v.becomeWatcher(line, pid)
 }
-
-func refusal(err error) lifeline.Refusal {
-	r := lifeline.Refusal{Status: 255, User: "the session could not be started in the container", Cause: err.Error()}
-	if own := (*refused)(nil); errors.As(err, &own) {
-		r.Status, r.User = own.status, own.user
-	}
-	return r
-}
-
-var errTooMany = errors.New("the keeper counts too many sessions")
 
 // Probe is whether a session could be started here: the rules are whole, and the
 // keeper answers.
 func Probe() error {
 	v, err := newSupervisor(false)
 	if err == nil {
-		v.keeper.done()
+		v.keeper.sendDone()
 	}
 	return err
 }
-
-// refused is a failure with words for the user and an exit status of its own.
-type refused struct {
-	status int
-	user   string
-	cause  error
-}
-
-func (r *refused) Error() string { return r.user + ": " + r.cause.Error() }
-func (r *refused) Unwrap() error { return r.cause }
 
 // open takes the session from the connection to the running program.
 //
@@ -155,7 +138,7 @@ func (v *supervisor) open(line *lifeline.Conn, enter func(*lifeline.Conn, lifeli
 	if err != nil {
 		return 0, err
 	}
-	if err := servable(peer); err != nil {
+	if err := v.check(peer); err != nil {
 		return 0, err
 	}
 	if err := v.register(line, peer); err != nil { // 2
@@ -165,35 +148,35 @@ func (v *supervisor) open(line *lifeline.Conn, enter func(*lifeline.Conn, lifeli
 	if err != nil {
 		return 0, err
 	}
-	request, err := wanted(line) // 3
+	request, err := readStart(line) // 3
 	if err != nil {
 		return 0, err
 	}
 	return v.start(line, request, who)
 }
 
-// called enters a session whose other end is berth-session: only that can have
+// enterExec enters a session whose other end is berth-session: only that can have
 // made the lifeline, for which it took the engine's group. Its names are the
 // host's.
-func (v *supervisor) called(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
-	names, err := identified(line)
+func (v *supervisor) enterExec(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
+	names, err := readIdentity(line)
 	if err != nil {
 		return account{}, err
 	}
-	who := account{home: names.Home, shell: firstProgram(names.Shells)}
-	if err := recordNames(namesDir, baseDir, peer, names, who.shell); err != nil {
+	who := account{home: names.Home, shell: firstExecutable(names.Shells)}
+	if err := recordNames(paths.Run, paths.ImageNames, peer, names, who.shell); err != nil {
 		return account{}, err
 	}
-	if err := become(peer); err != nil {
+	if err := becomeUser(peer); err != nil {
 		return account{}, err
 	}
 	return who, line.Send(lifeline.Ready, nil)
 }
 
-// answered enters a session whose other end may be anything of the peer's. Its
+// enterDirect enters a session whose other end may be anything of the peer's. Its
 // names come from a record of root's; its home and shell may be what it says, for
 // by the time that it is read this process is the user's.
-func (v *supervisor) answered(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
+func (v *supervisor) enterDirect(line *lifeline.Conn, peer lifeline.Peer) (account, error) {
 	kept, err := record.Read(paths.Names, peer.UID)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return account{}, err
@@ -207,47 +190,48 @@ func (v *supervisor) answered(line *lifeline.Conn, peer lifeline.Peer) (account,
 		if err := checkNames(&known); err != nil {
 			return account{}, err
 		}
-		if err := recordNames(namesDir, baseDir, peer, known, firstProgram(known.Shells)); err != nil {
+		if err := recordNames(paths.Run, paths.ImageNames, peer, known, firstExecutable(known.Shells)); err != nil {
 			return account{}, err
 		}
 	}
-	if err := become(peer); err != nil {
+	if err := becomeUser(peer); err != nil {
 		return account{}, err
 	}
-	claimed, err := claims(line)
+	claimed, err := handshake(line)
 	if err != nil {
 		return account{}, err
 	}
-	who := account{home: claimed.Home, shell: firstProgram(claimed.Shells)}
+	who := account{home: claimed.Home, shell: firstExecutable(claimed.Shells)}
 	if recorded {
 		who.home = known.Home
 	}
 	return who, nil
 }
 
-// wanted reads what is to be run.
-func wanted(line *lifeline.Conn) (lifeline.StartRequest, error) {
-	body, err := expect(line, lifeline.Start, lifeline.MaxStart)
+// readStart reads what is to be run.
+func readStart(line *lifeline.Conn) (lifeline.StartRequest, error) {
+	body, err := receive(line, lifeline.Start, lifeline.MaxStart)
 	if err != nil {
 		return lifeline.StartRequest{}, err
 	}
 	return lifeline.UnpackStart(body)
 }
 
-// claims reads what the peer says of itself, once this process is the peer's.
-func claims(line *lifeline.Conn) (lifeline.Names, error) {
-	if _, err := expect(line, lifeline.Hello, 0); err != nil {
+// handshake tells the peer that this process is theirs now, and reads what they
+// say of themselves.
+func handshake(line *lifeline.Conn) (lifeline.Names, error) {
+	if _, err := receive(line, lifeline.Hello, 0); err != nil {
 		return lifeline.Names{}, err
 	}
 	if err := line.Send(lifeline.Ready, nil); err != nil {
 		return lifeline.Names{}, err
 	}
-	return identified(line)
+	return readIdentity(line)
 }
 
-// identified reads the names that the other end gives, and checks their form.
-func identified(line *lifeline.Conn) (lifeline.Names, error) {
-	body, err := expect(line, lifeline.Identity, lifeline.MaxIdentity)
+// readIdentity reads the names that the other end gives, and checks their form.
+func readIdentity(line *lifeline.Conn) (lifeline.Names, error) {
+	body, err := receive(line, lifeline.Identity, lifeline.MaxIdentity)
 	if err != nil {
 		return lifeline.Names{}, err
 	}
@@ -258,16 +242,15 @@ func identified(line *lifeline.Conn) (lifeline.Names, error) {
 	return names, checkNames(&names)
 }
 
-func servable(peer lifeline.Peer) error {
-	for _, id := range append([]uint32{peer.UID, peer.GID}, peer.Groups...) {
-		if id == 0 || id == rules.Overflow {
-			return fmt.Errorf("uid %d, gid %d, groups %d: id %d is no user's", peer.UID, peer.GID, peer.Groups, id)
-		}
-	}
-	return nil
+// check is the last look at who the session is for: with the exec transport, where
+// berth-session looked the account up, the only one in the container.
+func (v *supervisor) check(peer lifeline.Peer) error {
+	caller := access.Caller{UID: peer.UID, GID: peer.GID, Groups: peer.Groups, HasAccount: !v.direct || record.Exists(paths.Names, peer.UID)}
+	return access.Check(caller, v.rules.Limits())
 }
 
-func expect(line *lifeline.Conn, want lifeline.Kind, limit int) ([]byte, error) {
+// receive reads the frame that is due.
+func receive(line *lifeline.Conn, want lifeline.Kind, limit int) ([]byte, error) {
 	kind, body, err := line.Recv(limit)
 	if err != nil {
 		return nil, err
@@ -278,8 +261,8 @@ func expect(line *lifeline.Conn, want lifeline.Kind, limit int) ([]byte, error) 
 	return body, nil
 }
 
-// firstProgram returns the first path that is an executable file, or "".
-func firstProgram(paths []string) string {
+// firstExecutable returns the first path that is an executable file, or "".
+func firstExecutable(paths []string) string {
 	for _, path := range paths {
 		var st unix.Stat_t
 		if unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o111 != 0 {

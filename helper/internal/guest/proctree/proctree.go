@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tree knows who is whose child, by /proc. What it says is true of one
+// Package proctree knows who is whose child, by /proc. What it says is true of one
 // moment: who ends processes by it repeats until none is left.
 package proctree
 
