@@ -21,7 +21,7 @@ HARDENED = pie-go:$(BUILD)/berth static:$(BUILD)/berth-session pie:$(BUILD)/bert
 FUZZTIME ?= 20s
 export PREFIX DESTDIR PAM_MODULE_DIR
 
-.PHONY: build deps image demo test test-hosts lint bench fuzz install install-sshd install-pam uninstall clean help
+.PHONY: build deps image demo test cover test-hosts lint bench fuzz install install-sshd install-pam uninstall clean help
 
 # berth-session is no PIE: relocating a static one took 0.3 of 2.3 ms, and it has no right to guard.
 build: export CGO_CFLAGS := $(shell scripts/cflags)
@@ -48,6 +48,10 @@ demo: deps ## a throw-away host; ends at alice's prompt inside the container
 test: deps ## install what is missing and run every check and test
 	$(MAKE) --no-print-directory build image lint
 	scripts/test
+
+cover: deps ## which lines the tests reach, of what is built; fails below scripts/coverage.floor
+	$(MAKE) --no-print-directory build image
+	scripts/test cover
 
 test-hosts: deps ## berth on whole Debian 12 and 13 hosts under qemu; many minutes
 	test/hosts/deps
