@@ -39,9 +39,9 @@ func (c column) command(options ...string) *exec.Cmd {
 	return exec.CommandContext(c.ctx, "ssh", append(slices.Clone(c.args), options...)...)
 }
 
-// proven fails when a command of the column is not started by what should
+// checkTransport fails when a command of the column is not started by what should
 // start it: `auto` would use the other transport as well, and say nothing.
-func (c column) proven() error {
+func (c column) checkTransport() error {
 	out, err := c.command(`cat /proc/$PPID/cmdline 2>/dev/null; true`).Output() // the engine's have none
 	if err != nil {
 		return fmt.Errorf("%s does not work: %w: %s", c.name, err, words(err))

@@ -23,7 +23,7 @@ func (l *Lab) refusal(t *testing.T, r Result, words ...string) string {
 			t.Errorf("%q does not say %q", line, word)
 		}
 	}
-	return l.logged(t, "id="+id[1], "level=ERROR")
+	return l.awaitLog(t, "id="+id[1], "level=ERROR")
 }
 
 func TestRefusedAccounts(t *testing.T) {
