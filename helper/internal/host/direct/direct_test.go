@@ -65,7 +65,7 @@ func TestRetries(t *testing.T) {
 				err = served
 			}
 			own := (*loginerror.Refusal)(nil)
-			said := c.want == error(refused) && errors.As(err, &own) && own.User == refused.User
+			said := errors.Is(c.want, refused) && errors.As(err, &own) && own.User == refused.User
 			if !errors.Is(err, c.want) && !said {
 				t.Errorf("%v; it should be: %v", err, c.want)
 			}
