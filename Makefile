@@ -12,24 +12,29 @@ COMMIT ?= $(shell git describe --always --exclude '*' --abbrev=40 --dirty 2>/dev
 # No path of the builder's, and nothing that git alone knows, is in a program.
 GOBUILD = $(GO) build -trimpath -buildvcs=false
 LDFLAGS = -ldflags '-s -w'
+# `make COVER=1 build` builds into build/cover what says which of its lines ran.
+BUILD = build$(if $(COVER),/cover)
+comma = ,
+COVERFLAGS = $(if $(COVER),-cover -covermode=atomic)
+TAGS = $(COVERFLAGS) -tags '$(if $(COVER),coverage$(comma))'
 RELRO = -Wl,-z,relro,-z,now
 # What is built and has C in it, with its guards (scripts/hardening).
-HARDENED = pie-go:build/berth static:build/berth-session pie:build/berth-session-exec static-pie:build/berth-init static-go:build/berth-guest module:build/pam_berth.so
+HARDENED = pie-go:$(BUILD)/berth static:$(BUILD)/berth-session pie:$(BUILD)/berth-session-exec static-pie:$(BUILD)/berth-init static-go:$(BUILD)/berth-guest module:$(BUILD)/pam_berth.so
 FUZZTIME ?= 20s
 export PREFIX DESTDIR PAM_MODULE_DIR
 
-.PHONY: build deps image demo test test-hosts lint bench fuzz install install-sshd install-pam uninstall clean help
+.PHONY: build deps image demo test cover test-hosts lint bench fuzz install install-sshd install-pam uninstall clean help
 
 # berth-session is no PIE: relocating a static one took 0.3 of 2.3 ms, and it has no right to guard.
 build: export CGO_CFLAGS := $(shell scripts/cflags)
 build: ## build everything into build/ (the default)
-	@mkdir -p build
-	$(GOBUILD) -buildmode=pie -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -linkmode=external -extldflags=$(RELRO)' -o build/berth ./helper/cmd/berth
-	$(GOBUILD) -tags netgo,osusergo -ldflags '-s -w -linkmode=external -extldflags "-static $(RELRO)"' -o build/berth-session ./helper/cmd/berth-session
-	$(GOBUILD) -buildmode=pie -ldflags '-s -w -linkmode=external -extldflags=$(RELRO)' -o build/berth-session-exec ./helper/cmd/berth-session-exec
-	$(CC) -std=gnu11 -Wall -Wextra -Werror $(CGO_CFLAGS) -Ihelper/internal/host/process -static-pie -fPIE $(RELRO) -s -o build/berth-init helper/cmd/berth-init/*.c
-	CGO_ENABLED=0 $(GOBUILD) $(LDFLAGS) -o build/berth-guest ./helper/cmd/berth-guest
-	sh pam/build.sh build/pam_berth.so
+	@mkdir -p $(BUILD)
+	$(GOBUILD) $(TAGS) -buildmode=pie -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -linkmode=external -extldflags=$(RELRO)' -o $(BUILD)/berth ./helper/cmd/berth
+	$(GOBUILD) $(TAGS)netgo,osusergo -ldflags '-s -w -linkmode=external -extldflags "-static $(RELRO)"' -o $(BUILD)/berth-session ./helper/cmd/berth-session
+	$(GOBUILD) $(TAGS) -buildmode=pie -ldflags '-s -w -linkmode=external -extldflags=$(RELRO)' -o $(BUILD)/berth-session-exec ./helper/cmd/berth-session-exec
+	$(CC) -std=gnu11 -Wall -Wextra -Werror $(CGO_CFLAGS) -Ihelper/internal/host/process -static-pie -fPIE $(RELRO) -s -o $(BUILD)/berth-init helper/cmd/berth-init/*.c
+	CGO_ENABLED=0 $(GOBUILD) $(TAGS) $(LDFLAGS) -o $(BUILD)/berth-guest ./helper/cmd/berth-guest
+	COVER=$(COVER) sh pam/build.sh $(BUILD)/pam_berth.so
 	scripts/hardening $(HARDENED)
 
 deps: ## install what building and testing need (Debian, Ubuntu), and see that an engine runs
@@ -45,6 +50,10 @@ demo: deps ## a throw-away host; ends at alice's prompt inside the container
 test: deps ## install what is missing and run every check and test
 	$(MAKE) --no-print-directory build image lint
 	scripts/test
+
+cover: deps ## which lines the tests reach, of what is built; fails below scripts/coverage.floor
+	$(MAKE) --no-print-directory build image
+	scripts/test cover
 
 test-hosts: deps ## berth on whole Debian 12 and 13 hosts under qemu; many minutes
 	test/hosts/deps

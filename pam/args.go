@@ -26,18 +26,18 @@ const (
 // arguments are a worker's, each key once.
 type arguments map[string]string
 
-// known lists each errand's keys.
-var known = map[string][]string{
+// argumentKeys lists each errand's keys.
+var argumentKeys = map[string][]string{
 	errandHome:   {"user", "uid", "gid", "home", "groups", "skel", "umask", "mode", "authorized_keys", "existing", "ssh_dir"},
 	errandName:   {"user", "uid", "gid", "home", "gecos", "shell", "names"},
 	errandSettle: {"exec", "timeout"},
 	errandExec:   {"user", "uid", "gid", "home", "exec", "timeout", "PAM_TYPE", "PAM_RHOST", "PAM_RUSER", "PAM_SERVICE", "PAM_TTY"},
 }
 
-// read splits a worker's argv. A key that it does not know comes from a newer C
+// parseArguments splits a worker's argv. A key that it does not know comes from a newer C
 // side and is an error: half of an option must not be obeyed.
-func read(argv []string) (errand string, args arguments, err error) {
-	if len(argv) < 2 || known[argv[1]] == nil {
+func parseArguments(argv []string) (errand string, args arguments, err error) {
+	if len(argv) < 2 || argumentKeys[argv[1]] == nil {
 		return "", nil, errors.New("this program is run by its PAM module alone")
 	}
 	args = arguments{}
@@ -46,7 +46,7 @@ func read(argv []string) (errand string, args arguments, err error) {
 		if _, twice := args[key]; twice {
 			return "", nil, fmt.Errorf("argument %s comes twice", key)
 		}
-		if !contains(known[argv[1]], key) {
+		if !contains(argumentKeys[argv[1]], key) {
 			return "", nil, fmt.Errorf("argument %s is unknown", key)
 		}
 		args[key] = value
@@ -69,14 +69,14 @@ func contains(list []string, s string) bool {
 func homeRequest(args arguments, complain func(string)) (r home.Request, err error) {
 	var uerr, gerr error
 	r.User, r.Path = args["user"], filepath.Clean(args["home"])
-	r.UID, uerr = id(args["uid"])
-	r.GID, gerr = id(args["gid"])
+	r.UID, uerr = parseID(args["uid"])
+	r.GID, gerr = parseID(args["gid"])
 	if err := errors.Join(uerr, gerr); err != nil || r.User == "" || !filepath.IsAbs(args["home"]) {
 		return r, fmt.Errorf("user, uid, gid and an absolute home are required: %q", args)
 	}
 	if groups := args["groups"]; groups != "" {
 		for _, text := range strings.Split(groups, ",") {
-			gid, err := id(text)
+			gid, err := parseID(text)
 			if err != nil {
 				return r, fmt.Errorf("argument groups: %w", err)
 			}
@@ -139,7 +139,7 @@ func execRequest(args arguments) (script.Call, error) {
 		Errand: "exec", Path: args["exec"], Timeout: time.Duration(seconds) * time.Second,
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PAM_USER=" + args["user"]},
 	}
-	for _, key := range known[errandExec] {
+	for _, key := range argumentKeys[errandExec] {
 		if value, given := args[key]; given && strings.HasPrefix(key, "PAM_") {
 			c.Env = append(c.Env, key+"="+value)
 		}
@@ -156,8 +156,8 @@ func settleRequest(args arguments) (script.Call, error) {
 
 // namesRecord makes a record of the arguments.
 func namesRecord(args arguments) (names.Record, error) {
-	uid, uerr := id(args["uid"])
-	gid, gerr := id(args["gid"])
+	uid, uerr := parseID(args["uid"])
+	gid, gerr := parseID(args["gid"])
 	if err := errors.Join(uerr, gerr); err != nil {
 		return names.Record{}, fmt.Errorf("uid and gid are required: %q", args)
 	}
@@ -172,9 +172,9 @@ func namesRecord(args arguments) (names.Record, error) {
 	return r, nil
 }
 
-// id reads a uid or gid that a home and its owner may have: not root's, not
+// parseID reads a uid or gid that a home and its owner may have: not root's, not
 // the one that chown(2) takes for "leave it".
-func id(text string) (int, error) {
+func parseID(text string) (int, error) {
 	n, err := strconv.ParseUint(text, 10, 32)
 	if err == nil && (n == 0 || n == 1<<32-1) {
 		err = strconv.ErrRange

@@ -96,7 +96,7 @@ func ambushes(keys string) map[string]ambush {
 // Users who exchange what the worker is about to touch get nothing done outside
 // of the home, nor opened, and keep nobody waiting.
 func TestAttackers(t *testing.T) {
-	keys := trusted(t)
+	keys := rootsDir(t)
 	if err := os.WriteFile(filepath.Join(keys, user), []byte("ssh-ed25519 first\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -104,16 +104,16 @@ func TestAttackers(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		c := all[name]
 		t.Run(name, func(t *testing.T) {
-			s := attacked(t, c.options, c.home)
-			s.patience *= time.Duration(1 + count(t)/rounds)
+			s := newAttackSite(t, c.options, c.home)
+			s.patience *= time.Duration(1 + roundCount(t)/rounds)
 			v := s.watchVictim()
 			log := s.listen()
-			n := count(t) * c.share / 100
+			n := roundCount(t) * c.share / 100
 			before := "umask 022; mkdir /home/stash\n" + c.before + "\nset -- " + built.attacker + " /home/stash /home/victim '" + strings.Join(c.attacks, "' '") + "' -- " + strconv.Itoa(c.copies) + ` "$@"`
 			out := s.host(before, append([]string{user, "storm", strconv.Itoa(n / c.copies)}, strings.Fields(c.reset)...)...)
-			v.untouched()
+			v.checkUntouched()
 			t.Logf("%d rounds\n%s%s", n, out, tally(log.lines()))
-			results(t, out, c.allowed)
+			checkResults(t, out, c.allowed)
 			s.leftovers()
 		})
 	}
@@ -143,8 +143,8 @@ func (s *site) leftovers() {
 	}))
 }
 
-// count is how many rounds there are in all.
-func count(t *testing.T) int {
+// roundCount is how many rounds there are in all.
+func roundCount(t *testing.T) int {
 	n := rounds
 	if text := os.Getenv("BERTH_ROUNDS"); text != "" {
 		var err error
@@ -155,17 +155,17 @@ func count(t *testing.T) int {
 	return n
 }
 
-// attacked is a site in memory, where each call is quick, with the home given.
-func attacked(t *testing.T, options, home string) *site {
+// newAttackSite is a site in memory, where each call is quick, with the home given.
+func newAttackSite(t *testing.T, options, home string) *site {
 	t.Setenv("TMPDIR", "/dev/shm")
 	s := newSite(t, options)
 	s.write("passwd", fmt.Sprintf("root:x:0:0:root:/root:/bin/sh\n%s:x:%d:%d::%s:/bin/sh\n", user, uid, uid, home), 0o644)
 	return s
 }
 
-// results checks that every open ended in one of the ways allowed, and none by
+// checkResults checks that every open ended in one of the ways allowed, and none by
 // its limit of 30 seconds.
-func results(t *testing.T, out, allowed string) {
+func checkResults(t *testing.T, out, allowed string) {
 	t.Helper()
 	seen := regexp.MustCompile(`(?m)^(result|longest) (\d+)`).FindAllStringSubmatch(out, -1)
 	if len(seen) < 2 {

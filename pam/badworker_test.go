@@ -13,7 +13,7 @@ import (
 
 // The module's file is exchanged after the host has loaded it, and what stands
 // there is run as the worker. $M is the file, $N a fresh copy of it, $S the site.
-func exchange(t *testing.T, options, how string) *site {
+func exchangeModule(t *testing.T, options, how string) *site {
 	t.Helper()
 	s := newSite(t, options)
 	s.shell(fmt.Sprintf("cd %s; mkdir lib; cp %s lib/pam_berth.so; cp lib/pam_berth.so new", s.dir, built.module))
@@ -22,12 +22,12 @@ func exchange(t *testing.T, options, how string) *site {
 	return s
 }
 
-// worker is a program in the worker's place, by a shell script.
-func worker(text string) string {
+// workerScript is a program in the worker's place, by a shell script.
+func workerScript(text string) string {
 	return "cat >$N <<'END'\n#!/bin/sh\n" + text + "\nEND\nmv $N $M\n"
 }
 
-const sorry = "Your home directory could not be prepared; please tell the administrator."
+const refusalMessage = "Your home directory could not be prepared; please tell the administrator."
 
 // Whatever the worker is or does: the answer is as pam_berth(8) says, in time,
 // the cause is in the log, the user is told one line, and the host is as before.
@@ -48,31 +48,31 @@ func TestBadWorkers(t *testing.T) {
 		"truncated near its end":   {how: "truncate -s -150000 $N; mv $N $M", answer: "open 14", log: "ended without a result: signal"},
 		"a newer one":              {how: "mv $N $M", answer: "open 0", told: "Creating directory '/home/nina'."},
 		"of another interface":     {how: "sed -i s/berth-home-2/berth-home-9/g $N; mv $N $M", answer: "open 14", log: "run by its PAM module alone"},
-		"a crash":                  {how: worker("kill -SEGV $$"), answer: "open 14", log: "ended without a result: signal 11"},
-		"an odd status":            {how: worker("exit 77"), answer: "open 14", log: "ended without a result: status 77"},
-		"no result":                {how: worker("exit 0"), answer: "open 14", log: "ended without a result: status 0"},
-		"hangs":                    {how: worker(hang), answer: "open 14", log: "was not done after 1 s and was killed"},
-		"hangs and cannot be told": {how: worker("trap '' TERM HUP INT QUIT ALRM USR1 USR2 PIPE; " + hang), answer: "open 14", log: "was not done after 1 s and was killed"},
-		"stops itself":             {how: worker("kill -STOP $$"), answer: "open 14", log: "was not done after 1 s and was killed"},
-		"hangs without a pipe":     {how: worker("exec 2>&- 3>&-; " + hang), answer: "open 14", log: "ended without a result: signal 9"},
-		"hangs with a result":      {how: worker("echo R6 >&3; " + hang), answer: "open 6"},
-		"a daemon with the pipe":   {how: worker("echo $$ >$(dirname $0)/../group; sleep 1000 & exit 0"), answer: "open 14", log: "was not done after 1 s and was killed"},
-		"10 MB of output":          {how: worker("head -c 10000000 /dev/zero; echo R6 >&3"), answer: "open 6"},
-		"10 MB of complaints":      {how: worker("yes complaint | head -c 10000000 >&2; echo R6 >&3"), answer: "open 6", log: "complaint"},
-		"10 MB for the log":        {how: worker("yes Wnoise | head -c 10000000 >&3; echo >&3; echo R6 >&3"), answer: "open 6", log: "noise"},
-		"10 MB for the user":       {how: worker("yes Unoise | head -c 10000000 >&3; echo >&3; echo R6 >&3"), answer: "open 6", told: "noise"},
-		"10 MB in one line":        {how: worker("head -c 10000000 /dev/zero >&3"), answer: "open 14", log: "???"},
-		"no end of it":             {how: worker("exec yes Wnoise >&3"), answer: "open 14", log: "was not done after 1 s and was killed"},
-		"escapes for the user":     {how: worker(`printf 'Ua\033]0;b\a\r\t\302\233c\177\303\204\nR6\n' >&3`), answer: "open 6", told: "a?]0;b?? ??c?Ä"},
-		"escapes for the log":      {how: worker(`printf 'Wa\033]0;b\a\r\t\302\233c\177\303\204\000d\nR6\n' >&3`), answer: "open 6", log: ": a?]0;b?? ??c?Ä?d"},
-		"a success out of rubbish": {how: worker(`printf 'R\nRubbish\nR 0\nR-1\nR99\nR0x\nR18446744073709551616\n\0R0\n R0\nr0\n' >&3`), answer: "open 14", log: "Rubbish"},
-		"a result without an end":  {how: worker(`printf 'Wfine\nR0' >&3`), answer: "open 14", log: "ended without a result: status 0"},
-		"a result in a long line":  {how: worker(`printf 'E%0510dR0\n' 0 >&3`), answer: "open 14", log: "000"},
-		"formats":                  {how: worker(`printf 'W%%s%%n%%m\nU%%s%%n%%m\nR6\n' >&3`), answer: "open 6", log: "%s%n%m", told: "%s%n%m"},
+		"a crash":                  {how: workerScript("kill -SEGV $$"), answer: "open 14", log: "ended without a result: signal 11"},
+		"an odd status":            {how: workerScript("exit 77"), answer: "open 14", log: "ended without a result: status 77"},
+		"no result":                {how: workerScript("exit 0"), answer: "open 14", log: "ended without a result: status 0"},
+		"hangs":                    {how: workerScript(hang), answer: "open 14", log: "was not done after 1 s and was killed"},
+		"hangs and cannot be told": {how: workerScript("trap '' TERM HUP INT QUIT ALRM USR1 USR2 PIPE; " + hang), answer: "open 14", log: "was not done after 1 s and was killed"},
+		"stops itself":             {how: workerScript("kill -STOP $$"), answer: "open 14", log: "was not done after 1 s and was killed"},
+		"hangs without a pipe":     {how: workerScript("exec 2>&- 3>&-; " + hang), answer: "open 14", log: "ended without a result: signal 9"},
+		"hangs with a result":      {how: workerScript("echo R6 >&3; " + hang), answer: "open 6"},
+		"a daemon with the pipe":   {how: workerScript("echo $$ >$(dirname $0)/../group; sleep 1000 & exit 0"), answer: "open 14", log: "was not done after 1 s and was killed"},
+		"10 MB of output":          {how: workerScript("head -c 10000000 /dev/zero; echo R6 >&3"), answer: "open 6"},
+		"10 MB of complaints":      {how: workerScript("yes complaint | head -c 10000000 >&2; echo R6 >&3"), answer: "open 6", log: "complaint"},
+		"10 MB for the log":        {how: workerScript("yes Wnoise | head -c 10000000 >&3; echo >&3; echo R6 >&3"), answer: "open 6", log: "noise"},
+		"10 MB for the user":       {how: workerScript("yes Unoise | head -c 10000000 >&3; echo >&3; echo R6 >&3"), answer: "open 6", told: "noise"},
+		"10 MB in one line":        {how: workerScript("head -c 10000000 /dev/zero >&3"), answer: "open 14", log: "???"},
+		"no end of it":             {how: workerScript("exec yes Wnoise >&3"), answer: "open 14", log: "was not done after 1 s and was killed"},
+		"escapes for the user":     {how: workerScript(`printf 'Ua\033]0;b\a\r\t\302\233c\177\303\204\nR6\n' >&3`), answer: "open 6", told: "a?]0;b?? ??c?Ä"},
+		"escapes for the log":      {how: workerScript(`printf 'Wa\033]0;b\a\r\t\302\233c\177\303\204\000d\nR6\n' >&3`), answer: "open 6", log: ": a?]0;b?? ??c?Ä?d"},
+		"a success out of rubbish": {how: workerScript(`printf 'R\nRubbish\nR 0\nR-1\nR99\nR0x\nR18446744073709551616\n\0R0\n R0\nr0\n' >&3`), answer: "open 14", log: "Rubbish"},
+		"a result without an end":  {how: workerScript(`printf 'Wfine\nR0' >&3`), answer: "open 14", log: "ended without a result: status 0"},
+		"a result in a long line":  {how: workerScript(`printf 'E%0510dR0\n' 0 >&3`), answer: "open 14", log: "000"},
+		"formats":                  {how: workerScript(`printf 'W%%s%%n%%m\nU%%s%%n%%m\nR6\n' >&3`), answer: "open 6", log: "%s%n%m", told: "%s%n%m"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := exchange(t, "timeout=1", c.how)
+			s := exchangeModule(t, "timeout=1", c.how)
 			log := s.listen()
 			s.keep()
 			start := time.Now()
@@ -83,24 +83,24 @@ func TestBadWorkers(t *testing.T) {
 			if group := filepath.Join(s.dir, "group"); name == "a daemon with the pipe" {
 				s.shell("kill -9 -$(cat " + group + ")") // it is nobody's, and the test's to end
 			}
-			s.alone()
-			want(t, out, c.answer)
-			untouched(t, out)
+			s.checkNothingRuns()
+			checkLines(t, out, c.answer)
+			checkApplication(t, out)
 			if c.told == "" {
-				c.told = sorry
+				c.told = refusalMessage
 			}
 			if said := regexp.MustCompile(`(?s)says .*?open`).FindString(out); said != "says "+c.told+"\nopen" {
 				t.Errorf("the user was told %q, not %q", said, c.told)
 			}
 			text := log.lines()
-			want(t, text, c.log)
+			checkLines(t, text, c.log)
 			if n := strings.Count(text, "\n"); n > 42 || strings.ContainsAny(text, "\x1b\x00\a\r\x7f") || strings.Contains(text, "\u009b") {
 				t.Errorf("%d lines are logged:\n%q", n, text)
 			}
 			if c.answer == "open 0" {
-				s.whole(0o750)
+				s.checkHome(0o750)
 			} else {
-				s.nothing()
+				s.checkNoHome()
 			}
 		})
 	}
@@ -115,18 +115,18 @@ func TestBadWorkersQuietly(t *testing.T) {
 		{"exec=/bin/true exec_failure=deny", "open 4 close 4", "says Your session could not be prepared"},
 		{"exec=/bin/true exec_failure=deny silent", "open 4 close 4", ""},
 	} {
-		s := exchange(t, c.options, "rm $M")
+		s := exchangeModule(t, c.options, "rm $M")
 		log := s.listen()
 		before := ""
 		if strings.HasPrefix(c.options, "exec") {
 			before = "install -d -o 4711 -g 4711 /home/nina /home/nina/.ssh; >/home/nina/.ssh/authorized_keys"
 		}
 		out := s.host(before, user, "after", "sh "+s.dir+"/how")
-		want(t, out, c.answer, c.told)
+		checkLines(t, out, c.answer, c.told)
 		if c.told == "" && strings.Contains(out, "says") {
 			t.Errorf("%s: %s", c.options, out)
 		}
-		want(t, log.lines(), "could not be run: No such file or directory")
-		untouched(t, out)
+		checkLines(t, log.lines(), "could not be run: No such file or directory")
+		checkApplication(t, out)
 	}
 }

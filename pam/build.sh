@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# build.sh OUTPUT: builds pam_berth.so and proves that loading it starts nothing.
+# build.sh OUTPUT: builds pam_berth.so and proves that loading it starts nothing. With
+# COVER the worker says which of its lines ran (test/coverage).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$1
@@ -11,10 +12,18 @@ export BERTH_EXPORTS="$here/exports.map"
 # The quotes are for the go command, which splits the variable into words.
 flags=$("$here/../scripts/cflags")
 export CGO_CFLAGS="$flags -g0 -DBERTH_INTERP=\"$interp\" -DBERTH_PROGRAM=\"${PREFIX:-/usr}/sbin/berth\""
+cover=
+if [ -n "${COVER:-}" ]; then
+	cover="-cover -covermode=atomic -tags=coverage"
+	CGO_CFLAGS="$CGO_CFLAGS -DBERTH_COVERAGE"
+fi
+# Several may build at once.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 # No -buildid: it would tell the directory, by which ld.sh is called.
-(cd "$here" && CGO_ENABLED=1 go build -buildmode=c-shared -trimpath -buildvcs=false -ldflags "-s -w -buildid= -linkmode=external -extld=$here/ld.sh" -o "$here/.pam_berth.so" .)
-rm -f "$here/.pam_berth.h"
-mv "$here/.pam_berth.so" "$out"
+# shellcheck disable=SC2086 # words
+(cd "$here" && CGO_ENABLED=1 go build $cover -buildmode=c-shared -trimpath -buildvcs=false -ldflags "-s -w -buildid= -linkmode=external -extld=$here/ld.sh" -o "$work/pam_berth.so" .)
+mv "$work/pam_berth.so" "$out"
 chmod 755 "$out"
 # The trick hangs on a section's name: were it another one day, the runtime would
 # start in sshd again. The tests load the file through libpam, too.
@@ -26,8 +35,8 @@ fi
 
 # And the proof: an application that loads it through libpam stays at one thread
 # and no signal handler, and may fork at once or a little later.
-proof=$(mktemp -d)
-trap 'rm -rf "$proof"' EXIT
+proof=$work/proof
+mkdir "$proof"
 case $out in
 /*) module=$out ;;
 *) module=$PWD/$out ;;

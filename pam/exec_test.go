@@ -13,7 +13,7 @@ import (
 // program writes a site's script into a directory that is root's up to the root.
 func program(t *testing.T, text string) (dir, path string) {
 	t.Helper()
-	dir = trusted(t)
+	dir = rootsDir(t)
 	path = filepath.Join(dir, "script")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
 		t.Fatal(err)
@@ -28,11 +28,11 @@ func TestExec(t *testing.T) {
 	s := newSite(t, "exec="+path)
 	log := s.listen()
 	for range 2 { // a first home, and one that is in place
-		want(t, s.session("GO=off LD_PRELOAD=; export GO", user), "open 0 close 0")
+		checkLines(t, s.session("GO=off LD_PRELOAD=; export GO", user), "open 0 close 0")
 	}
-	s.whole(0o750)
+	s.checkHome(0o750)
 	said := s.text(filepath.Join(dir, "said"))
-	want(t, said, "0\n0\n0\n/\n0077\n.profile .ssh link sub \n", "PAM_TYPE=open_session\n", "PAM_TYPE=close_session\n", "PAM_USER=nina\n", "PAM_SERVICE=test\n",
+	checkLines(t, said, "0\n0\n0\n/\n0077\n.profile .ssh link sub \n", "PAM_TYPE=open_session\n", "PAM_TYPE=close_session\n", "PAM_USER=nina\n", "PAM_SERVICE=test\n",
 		"\n4\n") // its three and ls's own
 	if n := strings.Count(said, "PAM_TYPE=open_session"); n != 2 || strings.Count(said, "close_session") != 2 {
 		t.Errorf("%d openings:\n%s", n, said)
@@ -40,7 +40,7 @@ func TestExec(t *testing.T) {
 	if strings.Contains(said, "GO=") {
 		t.Errorf("the caller's environment arrived:\n%s", said)
 	}
-	want(t, log.lines(), "exec: hello", "exec: warn")
+	checkLines(t, log.lines(), "exec: hello", "exec: warn")
 }
 
 func TestExecFailure(t *testing.T) {
@@ -49,12 +49,12 @@ func TestExecFailure(t *testing.T) {
 		s := newSite(t, "exec="+path+" "+failure)
 		log := s.listen()
 		out := s.session("", user)
-		want(t, out, answer)
-		want(t, log.lines(), "exec: broken", "exit status 3")
+		checkLines(t, out, answer)
+		checkLines(t, log.lines(), "exec: broken", "exit status 3")
 		if told := strings.Contains(out, "says Your session could not be prepared"); told != (failure == "exec_failure=deny") {
 			t.Errorf("%s: %s", failure, out)
 		}
-		s.whole(0o750)
+		s.checkHome(0o750)
 	}
 }
 
@@ -77,15 +77,15 @@ func TestExecThatIsSlow(t *testing.T) {
 				t.Errorf("took %v", took)
 			}
 			text := log.lines()
-			want(t, text, c.log)
+			checkLines(t, text, c.log)
 			if n := strings.Count(text, "exec: "); n > 45 {
 				t.Errorf("%d lines", n)
 			}
 			if name != "hangs" {
-				want(t, out, "open 0 close 0")
+				checkLines(t, out, "open 0 close 0")
 				return
 			}
-			want(t, out, "open 14")
+			checkLines(t, out, "open 14")
 			pid := strings.TrimSpace(s.text(filepath.Join(dir, "pid")))
 			if stat, err := os.ReadFile("/proc/" + pid + "/stat"); err == nil && !strings.Contains(string(stat), ") Z") {
 				t.Errorf("its child lives: %s", stat)
@@ -115,18 +115,18 @@ func TestExecThatIsRefused(t *testing.T) {
 			s.shell("cp -a " + dir + " " + dir + ".kept")
 			defer s.shell("rm -rf " + dir + "; mv " + dir + ".kept " + dir)
 			out := s.session("D="+dir+" P="+path+"; "+spoil, user)
-			want(t, out, "open 14", "says Your session could not be prepared")
-			want(t, log.lines(), "exec: ")
+			checkLines(t, out, "open 14", "says Your session could not be prepared")
+			checkLines(t, log.lines(), "exec: ")
 			if _, err := os.Lstat(filepath.Join(dir, "ran")); err == nil {
 				t.Error("it ran")
 			}
 		})
 	}
 	s := newSite(t, "exec_failure=deny exec=script")
-	want(t, s.session("", user), "open 14")
+	checkLines(t, s.session("", user), "open 14")
 	// And those who are not served are spared.
 	s = newSite(t, "exec_failure=deny uid_min=5000 exec="+path)
-	want(t, s.session("", user), "open 0 close 0")
+	checkLines(t, s.session("", user), "open 0 close 0")
 	if _, err := os.Lstat(filepath.Join(dir, "ran")); err == nil {
 		t.Error("it ran")
 	}

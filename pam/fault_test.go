@@ -24,15 +24,15 @@ func TestFileSystemFaults(t *testing.T) {
 			s.shell("head -c 100000 /dev/urandom >" + filepath.Join(s.dir, "skel/big"))
 			log := s.listen()
 			out := s.session(c.fault+"; trap 'ls -A /home | sed s/^/left:/' EXIT; sh() { (exec \"$@\"); }; set -- sh \"$@\"; \"$@\" || :; exit", user)
-			want(t, out, "open 6", "says Unable to create and initialize directory '/home/nina': "+c.told)
-			want(t, log.lines(), c.log)
+			checkLines(t, out, "open 6", "says Unable to create and initialize directory '/home/nina': "+c.told)
+			checkLines(t, log.lines(), c.log)
 			if strings.Contains(out, "left:") {
 				t.Errorf("left: %s", out)
 			}
 			s.shell("chmod 755 " + s.dir + "/home; chown root " + s.dir + "/home")
-			want(t, s.session("", user), "open 0")
+			checkLines(t, s.session("", user), "open 0")
 			s.shell("rm " + s.home("big"))
-			s.whole(0o750)
+			s.checkHome(0o750)
 		})
 	}
 }
@@ -56,10 +56,10 @@ func TestOddAccounts(t *testing.T) {
 			s := newSite(t, "")
 			s.write("passwd", "root:x:0:0:root:/root:/bin/sh\n"+c.account+"\n", 0o644)
 			before := "umask 022; mkdir /home/hers /home/shared; chown 4711:4711 /home/hers; chmod 1777 /home/shared; cd /"
-			want(t, s.session(before, user), c.answer)
+			checkLines(t, s.session(before, user), c.answer)
 			s.shell("cd " + s.dir + "/home; rmdir shared; [ -d hers/sub ] || rmdir hers")
 			if c.home == "" {
-				s.nothing()
+				s.checkNoHome()
 				return
 			}
 			if got := s.shell("cd " + s.dir + "/home; find . -name .ssh -printf '%u %m %h\\n'"); got != "4711 700 ./"+c.home+"\n" {
@@ -83,7 +83,7 @@ func TestSquashedRoot(t *testing.T) {
 	squash := `set -- setpriv --bounding-set -dac_override,-dac_read_search,-chown,-fowner --inh-caps -dac_override,-dac_read_search,-chown,-fowner "$@"`
 	for _, made := range []bool{true, false} {
 		out := s.session(squash, user)
-		want(t, out, "open 0 close 0")
+		checkLines(t, out, "open 0 close 0")
 		if strings.Contains(out, "Creating directory") != made {
 			t.Errorf("made %v: %s", made, out)
 		}

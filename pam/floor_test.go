@@ -32,16 +32,16 @@ func TestKernelBelowTheFloor(t *testing.T) {
 				// A descriptor of the host's that is not closed on exec.
 				return s.session("exec 7</etc/shadow; set -- "+nosys+" "+lacks+" -- \"$@\"", user)
 			}
-			want(t, login(), c.answer)
-			want(t, log.lines(), c.log)
+			checkLines(t, login(), c.answer)
+			checkLines(t, log.lines(), c.log)
 			if lacks != "" {
-				s.nothing()
-				want(t, s.session("", user), "open 0 close 0")
+				s.checkNoHome()
+				checkLines(t, s.session("", user), "open 0 close 0")
 				s.must(os.Remove(filepath.Join(dir, "said")))
 			}
-			s.whole(0o750)
+			s.checkHome(0o750)
 			// With the home in place the script alone needs a worker, and may fail.
-			want(t, login(), "open 0 close 0")
+			checkLines(t, login(), "open 0 close 0")
 			said, _ := os.ReadFile(filepath.Join(dir, "said"))
 			if ran := strings.Contains(string(said), "it ran"); ran != (lacks == "") || strings.Contains(string(said), "shadow") {
 				t.Errorf("ran: %v, and saw\n%s", ran, said)

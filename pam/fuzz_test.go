@@ -37,11 +37,11 @@ func FuzzArguments(f *testing.F) {
 			return // no argument of a program holds one
 		}
 		argv := strings.Split(text, "\n")
-		if _, _, err := read(argv); err == nil && known[argv[1]] == nil {
+		if _, _, err := parseArguments(argv); err == nil && argumentKeys[argv[1]] == nil {
 			t.Errorf("%q is taken without an errand", argv)
 		}
-		for errand := range known {
-			_, args, err := read(append([]string{"pam_berth", errand}, argv...))
+		for errand := range argumentKeys {
+			_, args, err := parseArguments(append([]string{"pam_berth", errand}, argv...))
 			if err != nil {
 				if said := printable(err.Error()); strings.ContainsAny(said, "\n\r\x1b\x7f") {
 					t.Errorf("the error could forge a line: %q", said)

@@ -37,12 +37,12 @@ func TestHungWorker(t *testing.T) {
 		_ = host.Wait()
 		slow.Stop()
 		if !dead {
-			want(t, out.String(), "open 14", "says "+sorry)
-			untouched(t, out.String())
+			checkLines(t, out.String(), "open 14", "says "+refusalMessage)
+			checkApplication(t, out.String())
 		}
-		s.alone()
+		s.checkNothingRuns()
 		writer.Close()
-		s.nothing()
+		s.checkNoHome()
 	}
 }
 
@@ -58,14 +58,14 @@ func TestFrozenFileSystem(t *testing.T) {
 	thaw := func() { s.exec("", "sh", "-c", "fsfreeze --unfreeze /home 2>/dev/null || :") }
 	defer thaw()
 	out := s.session("", user)
-	want(t, out, "open 14", "says "+sorry)
+	checkLines(t, out, "open 14", "says "+refusalMessage)
 	if len(s.processes()) == 0 {
 		t.Error("nothing hung: this shows nothing")
 	}
 	thaw()
-	s.alone()
-	want(t, s.session("", user), "open 0")
-	want(t, log.lines(), "was not done after 1 s", "does not die and is left behind")
+	s.checkNothingRuns()
+	checkLines(t, s.session("", user), "open 0")
+	checkLines(t, log.lines(), "was not done after 1 s", "does not die and is left behind")
 	if got := s.exec("", "sh", "-c", "ls -A /home; ls -A /home/nina"); got != "nina\n.profile\n.ssh\nlink\nsub\n" {
 		t.Errorf("made: %q", got)
 	}
@@ -74,13 +74,13 @@ func TestFrozenFileSystem(t *testing.T) {
 // What a site's script runs ends with the worker that runs it.
 func TestScriptOfAKilledWorker(t *testing.T) {
 	t.Parallel()
-	killer := compiled(t, "kill")
+	killer := compileTestdata(t, "kill")
 	dir, path := program(t, `[ $PAM_TYPE = close_session ] || { echo $$ >$(dirname $0)/pid; echo hello; exec sleep 1000; }`)
 	s := newSite(t, "timeout=3600 exec_failure=deny exec="+path)
 	s.keep()
 	prepare := "install -d -o 4711 -g 4711 /home/nina /home/nina/.ssh; >/home/nina/.ssh/authorized_keys"
 	out := s.exec(prepare, killer, "1", "worker", built.host, s.dir+"/pam.d", "test", user, "silent")
-	want(t, out, "killed in berth-exec-2 at write", "open 14") // at saying hello
+	checkLines(t, out, "killed in berth-exec-2 at write", "open 14") // at saying hello
 	s.text(filepath.Join(dir, "pid"))
-	s.alone()
+	s.checkNothingRuns()
 }

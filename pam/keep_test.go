@@ -55,9 +55,9 @@ func (s *site) processes() (pids []int) {
 	return pids
 }
 
-// alone checks that nothing lives on in the namespace, for long: a process that
+// checkNothingRuns checks that nothing lives on in the namespace, for long: a process that
 // was killed may take its time to end.
-func (s *site) alone() {
+func (s *site) checkNothingRuns() {
 	s.t.Helper()
 	for _, pid := range s.processes() {
 		fd, err := unix.PidfdOpen(pid, 0)
@@ -104,8 +104,8 @@ func (s *site) details() (lines []string) {
 	return lines
 }
 
-// compiled builds one of testdata's programs.
-func compiled(t *testing.T, name string) string {
+// compileTestdata builds one of testdata's programs.
+func compileTestdata(t *testing.T, name string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if out, err := exec.Command("gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-o", path, "testdata/"+name+".c").CombinedOutput(); err != nil {

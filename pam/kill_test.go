@@ -20,16 +20,16 @@ type situation struct {
 	least   int    // calls that change something; fewer mean that the test looks at nothing
 }
 
-const inPlace = "install -d -m 700 -o 4711 -g 4711 $H $H/.ssh; touch $H/.ssh/authorized_keys; chown 4711 $H/.ssh/*"
+const makeHome = "install -d -m 700 -o 4711 -g 4711 $H $H/.ssh; touch $H/.ssh/authorized_keys; chown 4711 $H/.ssh/*"
 
 var situations = map[string]situation{
 	"first home":             {options: "authorized_keys=$V/keys exec=$V/script exec_failure=deny", atOnce: true, least: 50},
 	"missing keys":           {options: "authorized_keys=$V/keys", prepare: "install -d -m 700 -o 4711 -g 4711 $H; echo x >$H/hers; chown 4711:4711 $H/hers", least: 8},
 	"only keys":              {options: "authorized_keys=$V/keys", prepare: "install -d -m 700 -o 4711 -g 4711 $H $H/.ssh", least: 7},
 	"root's home":            {options: "existing=repair mode=0711", prepare: "mkdir $H", between: "^d07.. root a/b/nina$", least: 8},
-	"a world's home":         {options: "existing=repair", prepare: inPlace + "; chmod 777 $H", least: 2},
-	"a script":               {options: "exec=$V/script exec_failure=deny", prepare: inPlace, least: 6},
-	"a script that may fail": {options: "exec=$V/script", prepare: inPlace, least: 6},
+	"a world's home":         {options: "existing=repair", prepare: makeHome + "; chmod 777 $H", least: 2},
+	"a script":               {options: "exec=$V/script exec_failure=deny", prepare: makeHome, least: 6},
+	"a script that may fail": {options: "exec=$V/script", prepare: makeHome, least: 6},
 }
 
 // Names that only what is being made has.
@@ -40,7 +40,7 @@ var temporary = regexp.MustCompile(`\.berth-new\.|\.authorized_keys\.berth\.`)
 // it should be, the host goes on as it must, and the next login puts all right.
 func TestKilledAtEachStep(t *testing.T) {
 	t.Parallel()
-	killer := compiled(t, "kill")
+	killer := compileTestdata(t, "kill")
 	for name, c := range situations {
 		for _, whom := range []string{"worker", "host"} {
 			t.Run(name+"/"+whom, func(t *testing.T) {
@@ -77,7 +77,7 @@ setfattr -n user.color -v blue skel/.profile; setfacl -m u:4712:r skel/.profile;
 
 	before := prepare()
 	out := attempt(0)
-	want(t, out, "open 0 close 0", "ended after")
+	checkLines(t, out, "open 0 close 0", "ended after")
 	whole, calls := s.details(), 0
 	if _, err := fmt.Sscanf(out[strings.LastIndex(out, "ended after"):], "ended after %d", &calls); err != nil || calls < c.least {
 		t.Fatalf("%d calls that change something, %v; at least %d were expected", calls, err, c.least)
@@ -93,10 +93,10 @@ setfattr -n user.color -v blue skel/.profile; setfacl -m u:4712:r skel/.profile;
 			t.Fatalf("call %d of %d was not reached:\n%s", n, calls, out)
 		}
 		at = fmt.Sprintf("call %d, %s", n, at)
-		c.answered(t, at, out, whom)
-		s.alone()
-		c.allowed(t, at, before, s.details(), whole)
-		want(t, s.session("", user), "open 0 close 0")
+		c.checkAnswer(t, at, out, whom)
+		s.checkNothingRuns()
+		c.checkState(t, at, before, s.details(), whole)
+		checkLines(t, s.session("", user), "open 0 close 0")
 		if now := s.details(); !slices.Equal(now, whole) {
 			t.Errorf("%s: after the next login\n%s\ninstead of\n%s", at, strings.Join(now, "\n"), strings.Join(whole, "\n"))
 		}
@@ -107,9 +107,9 @@ setfattr -n user.color -v blue skel/.profile; setfacl -m u:4712:r skel/.profile;
 	t.Logf("%d calls", calls)
 }
 
-// answered checks what the host returned: no result means a refusal, but for a
+// checkAnswer checks what the host returned: no result means a refusal, but for a
 // script's whose failure is ignored.
-func (c situation) answered(t *testing.T, at, out, whom string) {
+func (c situation) checkAnswer(t *testing.T, at, out, whom string) {
 	t.Helper()
 	_, answer, open := strings.Cut(out, "\nopen ")
 	if whom == "host" {
@@ -130,9 +130,9 @@ func (c situation) answered(t *testing.T, at, out, whom string) {
 	}
 }
 
-// allowed checks that the state is one of the two, but for what the next login
+// checkState checks that the state is one of the two, but for what the next login
 // removes.
-func (c situation) allowed(t *testing.T, at string, before, now, whole []string) {
+func (c situation) checkState(t *testing.T, at string, before, now, whole []string) {
 	t.Helper()
 	now = slices.DeleteFunc(now, temporary.MatchString)
 	for _, line := range now {

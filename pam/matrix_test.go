@@ -19,11 +19,11 @@ type oddHost struct {
 	news         bool   // that a child ended is pending in the end
 }
 
-// gone is what a host sees of its children that wants to see nothing.
-const gone = "children -1 -1"
+// noChildren is what a host sees of its children that wants to see nothing.
+const noChildren = "children -1 -1"
 
-// hostile is an environment that no root program may honour.
-const hostile = "LD_PRELOAD=/nonexistent/evil.so LD_LIBRARY_PATH=/tmp LD_AUDIT=/nonexistent/evil.so GODEBUG=inittrace=1,gctrace=1 GOGC=off GOMEMLIMIT=bogus GOTRACEBACK=crash GOMAXPROCS=0 " +
+// hostileEnvironment is an environment that no root program may honour.
+const hostileEnvironment = "LD_PRELOAD=/nonexistent/evil.so LD_LIBRARY_PATH=/tmp LD_AUDIT=/nonexistent/evil.so GODEBUG=inittrace=1,gctrace=1 GOGC=off GOMEMLIMIT=bogus GOTRACEBACK=crash GOMAXPROCS=0 " +
 	"GLIBC_TUNABLES=glibc.malloc.check=3 MALLOC_CHECK_=3 MALLOC_PERTURB_=165 MALLOC_ARENA_MAX=1 TMPDIR=/nonexistent HOME=/nonexistent PATH=/nonexistent IFS=x BASH_ENV=/nonexistent ENV=/nonexistent LC_ALL=xx"
 
 // unprivileged takes from the host, and so from the worker, the right to raise
@@ -42,14 +42,14 @@ var oddHosts = []oddHost{
 	{name: "threads that work, and one that steals", traits: "threads thief"},
 	{name: "threads that open at once", traits: "crowd"},
 	{name: "threads that open at once, a SIGCHLD handler", traits: "handler crowd"},
-	{name: "SIGCHLD ignored", traits: "ignore", children: gone},
-	{name: "SA_NOCLDWAIT", traits: "nocldwait", children: gone},
+	{name: "SIGCHLD ignored", traits: "ignore", children: noChildren},
+	{name: "SA_NOCLDWAIT", traits: "nocldwait", children: noChildren},
 	{name: "a SIGCHLD handler that reaps", traits: "handler"},
 	{name: "every signal blocked", traits: "blocked buried"},
 	{name: "every signal blocked, SIGCHLD pending", traits: "blocked pending"},
 	{name: "a child ends meanwhile", traits: "loses-child"},
-	{name: "a child ends meanwhile, SIGCHLD ignored", traits: "ignore loses-child", children: gone},
-	{name: "a child ends meanwhile, SA_NOCLDWAIT", traits: "nocldwait loses-child", children: gone},
+	{name: "a child ends meanwhile, SIGCHLD ignored", traits: "ignore loses-child", children: noChildren},
+	{name: "a child ends meanwhile, SA_NOCLDWAIT", traits: "nocldwait loses-child", children: noChildren},
 	{name: "a child ends meanwhile, a SIGCHLD handler", traits: "handler loses-child"},
 	{name: "a child ends meanwhile, a thread that steals", traits: "thief loses-child"},
 	{name: "a child ends meanwhile, every signal blocked", traits: "blocked buried loses-child", news: true},
@@ -67,9 +67,9 @@ var oddHosts = []oddHost{
 	{name: "no standard files", traits: "nostdio"},
 	{name: "no standard error", traits: "nostderr"},
 	{name: "deleted cwd", traits: "nocwd"},
-	{name: "hostile environment", traits: hostile},
-	{name: "all of it", traits: "gid ruid threads blocked buried umask=0 nproc as fsize noproc nostdio nocwd nofile=2 " + hostile},
-	{name: "all of it, children stolen", traits: "thief threads umask=0777 nproc as fsize noproc nostdio nocwd nofile=2 " + hostile},
+	{name: "hostile environment", traits: hostileEnvironment},
+	{name: "all of it", traits: "gid ruid threads blocked buried umask=0 nproc as fsize noproc nostdio nocwd nofile=2 " + hostileEnvironment},
+	{name: "all of it, children stolen", traits: "thief threads umask=0777 nproc as fsize noproc nostdio nocwd nofile=2 " + hostileEnvironment},
 	{name: "RLIMIT_NPROC 1, not to be raised", traits: "hard nproc", before: unprivileged},
 }
 
@@ -96,7 +96,7 @@ func TestHostMatrix(t *testing.T) {
 				if told := strings.Contains(out, "says Creating directory '/home/nina'.\n"); told != first {
 					t.Errorf("%s: %s", round, out)
 				}
-				s.whole(0o750)
+				s.checkHome(0o750)
 				if t.Failed() {
 					t.Fatalf("%s: %s\n%s", round, out, log.lines())
 				}
@@ -127,8 +127,8 @@ func (h oddHost) try(t *testing.T, s *site, first bool) string {
 	if h.children != "" {
 		children = h.children
 	}
-	want(t, out, children+" left 0\n")
-	s.noWorker()
+	checkLines(t, out, children+" left 0\n")
+	s.checkNoWorker()
 	return out
 }
 
@@ -153,12 +153,12 @@ func TestScarceHosts(t *testing.T) {
 			s := newSite(t, "")
 			log := s.listen()
 			h.try(t, s, true)
-			s.nothing()
-			want(t, s.session("", user), "open 0")
+			s.checkNoHome()
+			checkLines(t, s.session("", user), "open 0")
 			h.answer = h.placed
 			h.try(t, s, false)
-			s.whole(0o750)
-			want(t, log.lines(), h.log)
+			s.checkHome(0o750)
+			checkLines(t, log.lines(), h.log)
 		})
 	}
 }
@@ -167,16 +167,16 @@ func TestScarceHosts(t *testing.T) {
 func TestWorkerEnvironment(t *testing.T) {
 	dir, path := program(t, `{ tr '\0' '\n' </proc/$PPID/environ; env; } >"$(dirname "$0")/said"`)
 	s := newSite(t, "exec_failure=deny exec="+path)
-	want(t, s.host("", append([]string{user, "odd"}, strings.Fields(hostile)...)...), "open 0 close 0 unchanged")
+	checkLines(t, s.host("", append([]string{user, "odd"}, strings.Fields(hostileEnvironment)...)...), "open 0 close 0 unchanged")
 	for _, line := range strings.Fields(s.text(filepath.Join(dir, "said"))) {
-		if name, value, _ := strings.Cut(line, "="); strings.Contains(hostile, line) || name != "PATH" && name != "PWD" && !strings.HasPrefix(name, "PAM_") && name != "_" && name != "SHLVL" && name != "OLDPWD" {
+		if name, value, _ := strings.Cut(line, "="); strings.Contains(hostileEnvironment, line) || name != "PATH" && name != "PWD" && !strings.HasPrefix(name, "PAM_") && name != "_" && name != "SHLVL" && name != "OLDPWD" {
 			t.Errorf("%s=%s", name, value)
 		}
 	}
 }
 
-// noWorker checks that of the module's programs none runs in the site.
-func (s *site) noWorker() {
+// checkNoWorker checks that of the module's programs none runs in the site.
+func (s *site) checkNoWorker() {
 	s.t.Helper()
 	links, err := filepath.Glob("/proc/[0-9]*/exe")
 	s.must(err)

@@ -166,8 +166,8 @@ func (s *site) home(parts ...string) string {
 	return filepath.Join(append([]string{s.dir, "home", user}, parts...)...)
 }
 
-// whole checks that the home is there, all of it, with the right owner and modes.
-func (s *site) whole(home uint32) {
+// checkHome checks that the home is there, all of it, with the right owner and modes.
+func (s *site) checkHome(home uint32) {
 	s.t.Helper()
 	for name, want := range map[string]uint32{
 		"": unix.S_IFDIR | home, ".ssh": unix.S_IFDIR | 0o700, ".ssh/authorized_keys": unix.S_IFREG | 0o600,
@@ -186,7 +186,7 @@ func (s *site) whole(home uint32) {
 	}
 }
 
-func want(t *testing.T, out string, lines ...string) {
+func checkLines(t *testing.T, out string, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
 		if !strings.Contains(out, line) {
@@ -195,8 +195,8 @@ func want(t *testing.T, out string, lines ...string) {
 	}
 }
 
-// untouched checks what the application says of itself before, in and after a session.
-func untouched(t *testing.T, out string) {
+// checkApplication checks what the application says of itself before, in and after a session.
+func checkApplication(t *testing.T, out string) {
 	t.Helper()
 	states := map[string]string{}
 	for _, line := range strings.Split(out, "\n") {
@@ -207,8 +207,8 @@ func untouched(t *testing.T, out string) {
 	if !strings.Contains(states["before"], "Threads:\t1\n") || states["started"] != states["before"] || states["after"] != states["before"] {
 		t.Errorf("the host was changed:\n%s", out)
 	}
-	want(t, states["after"], "SigCgt:\t0000000000000000")
-	want(t, states["children"], "none")
+	checkLines(t, states["after"], "SigCgt:\t0000000000000000")
+	checkLines(t, states["children"], "none")
 }
 
 // Loading the module starts nothing: one thread, no handler, before and after.
@@ -216,18 +216,18 @@ func TestHostIsUntouched(t *testing.T) {
 	s := newSite(t, "")
 	for _, round := range []string{"first", "again"} {
 		out := s.host("", user, "plain")
-		want(t, out, "open 0 close 0")
-		untouched(t, out)
+		checkLines(t, out, "open 0 close 0")
+		checkApplication(t, out)
 		if told := strings.Contains(out, "says Creating directory '/home/nina'."); told != (round == "first") {
 			t.Errorf("%s: %s", round, out)
 		}
 	}
-	s.whole(0o750)
+	s.checkHome(0o750)
 }
 
 func TestOtherHooksAreUnknown(t *testing.T) {
 	out := newSite(t, "").host("", user, "hooks")
-	want(t, out, "hooks 28 28 28 28") // PAM_MODULE_UNKNOWN
+	checkLines(t, out, "hooks 28 28 28 28") // PAM_MODULE_UNKNOWN
 }
 
 // A host may fork between pam_start and the session.
@@ -236,26 +236,26 @@ func TestForkingHosts(t *testing.T) {
 		s := newSite(t, "")
 		for range 10 {
 			s.must(os.RemoveAll(s.home()))
-			want(t, s.host("", user, "fork", wait), "open 0 close 0")
+			checkLines(t, s.host("", user, "fork", wait), "open 0 close 0")
 		}
-		s.whole(0o750)
+		s.checkHome(0o750)
 	}
 }
 
 func TestSmallLimits(t *testing.T) {
 	s := newSite(t, "")
-	want(t, s.host("ulimit -S -n 8; ulimit -S -u 1; ulimit -S -v 204800; ulimit -S -f 1", user, "plain"), "open 0 close 0")
-	s.whole(0o750)
+	checkLines(t, s.host("ulimit -S -n 8; ulimit -S -u 1; ulimit -S -v 204800; ulimit -S -f 1", user, "plain"), "open 0 close 0")
+	s.checkHome(0o750)
 }
 
 func TestOptions(t *testing.T) {
 	s := newSite(t, "silent umask=077 nonsense")
 	out := s.session("", user)
-	want(t, out, "open 0 close 0")
+	checkLines(t, out, "open 0 close 0")
 	if strings.Contains(out, "says") {
 		t.Errorf("silent: %s", out)
 	}
-	s.whole(0o700)
+	s.checkHome(0o700)
 	s = newSite(t, "")
 	s.write("login.defs", "UMASK 022\nHOME_MODE 0711\n", 0o644)
 	s.session("", user)
@@ -263,7 +263,7 @@ func TestOptions(t *testing.T) {
 		t.Errorf("HOME_MODE: %v, %v", st, err)
 	}
 	s = newSite(t, "skel=/nonexistent")
-	want(t, s.session("", user), "open 6", "says Unable to create and initialize directory '/home/nina'")
+	checkLines(t, s.session("", user), "open 6", "says Unable to create and initialize directory '/home/nina'")
 	if left, _ := os.ReadDir(filepath.Join(s.dir, "home")); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
@@ -273,14 +273,14 @@ func TestOptions(t *testing.T) {
 func TestOthers(t *testing.T) {
 	s := newSite(t, "")
 	for name, answer := range map[string]string{"root": "open 0", "sys": "open 0", "nobody-knows": "open 10", "rel": "open 6"} {
-		want(t, s.session("", name), answer)
+		checkLines(t, s.session("", name), answer)
 	}
 	if left, _ := os.ReadDir(filepath.Join(s.dir, "home")); len(left) != 0 {
 		t.Errorf("homes were made: %v", left)
 	}
 	// Without root's rights nothing is done, and nobody is refused.
 	out := s.session("chmod 777 "+s.dir+"/home; set -- setpriv --reuid 4711 --regid 4711 --clear-groups \"$@\"", user)
-	want(t, out, "open 0 close 0")
+	checkLines(t, out, "open 0 close 0")
 }
 
 // What a user has planted where her keys go is neither followed nor changed,
@@ -301,7 +301,7 @@ func TestPlantedKeys(t *testing.T) {
 			s := newSite(t, "debug")
 			before := "D=" + s.dir + " H=/home/nina; mkdir -p $D/victim; echo secret >$D/victim/secret; chmod 600 $D/victim/secret; chmod 755 $D/victim; mkdir -m 700 $H; " +
 				plant + "; chown -h nina:4711 $H/.ssh 2>/dev/null || :; chown nina $H; [ -z \"$KEEP\" ] || chown root $H/.ssh"
-			want(t, s.session(before, user), "open 0 close 0")
+			checkLines(t, s.session(before, user), "open 0 close 0")
 			entries, err := os.ReadDir(filepath.Join(s.dir, "victim"))
 			var st unix.Stat_t
 			if err != nil || len(entries) != 1 || unix.Stat(filepath.Join(s.dir, "victim/secret"), &st) != nil || st.Uid != 0 || st.Mode&0o777 != 0o600 {

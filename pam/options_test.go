@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// nothing asserts that the site has no home at all.
-func (s *site) nothing() {
+// checkNoHome asserts that the site has no home at all.
+func (s *site) checkNoHome() {
 	s.t.Helper()
 	if left, err := os.ReadDir(filepath.Join(s.dir, "home")); err != nil || len(left) != 0 {
 		s.t.Errorf("left: %v, %v", left, err)
@@ -24,9 +24,9 @@ func (s *site) text(path string) string {
 	return string(text)
 }
 
-// trusted is a directory that is root's up to the root, and gone in the end: the
+// rootsDir is a directory that is root's up to the root, and gone in the end: the
 // site itself lies in one that all may write.
-func trusted(t *testing.T) string {
+func rootsDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var", "berth-pam-test")
 	if err != nil {
@@ -49,11 +49,11 @@ func TestWhoIsServed(t *testing.T) {
 			s := newSite(t, options)
 			s.write("group", "root:x:0:\nnina:x:4711:\nstaff:x:50:\n", 0o644)
 			out := s.session("mount --bind "+s.dir+"/group /etc/group", user)
-			want(t, out, "open 0 close 0")
+			checkLines(t, out, "open 0 close 0")
 			if served {
-				s.whole(0o750)
+				s.checkHome(0o750)
 			} else {
-				s.nothing()
+				s.checkNoHome()
 			}
 		})
 	}
@@ -61,7 +61,7 @@ func TestWhoIsServed(t *testing.T) {
 
 func TestModeOption(t *testing.T) {
 	s := newSite(t, "mode=0711 umask=077")
-	want(t, s.session("", user), "open 0")
+	checkLines(t, s.session("", user), "open 0")
 	st, err := os.Stat(s.home())
 	s.must(err)
 	inner, err := os.Stat(s.home("sub"))
@@ -71,14 +71,14 @@ func TestModeOption(t *testing.T) {
 	}
 	// What is no mode is told and ignored.
 	s = newSite(t, "mode=rwx umask=9")
-	want(t, s.session("", user), "open 0")
-	s.whole(0o750)
+	checkLines(t, s.session("", user), "open 0")
+	s.checkHome(0o750)
 }
 
 func TestNoSSHDir(t *testing.T) {
 	s := newSite(t, "ssh_dir=no")
 	for range 2 {
-		want(t, s.session("", user), "open 0 close 0")
+		checkLines(t, s.session("", user), "open 0 close 0")
 		if _, err := os.Lstat(s.home(".ssh")); err == nil {
 			t.Error(".ssh was made")
 		}
@@ -87,15 +87,15 @@ func TestNoSSHDir(t *testing.T) {
 
 // A first authorized_keys comes from a place of root's, once.
 func TestFirstKeys(t *testing.T) {
-	dir := trusted(t)
+	dir := rootsDir(t)
 	for _, pattern := range []string{"%u", "%U", "100%%", "deep/%u/%U%h"} {
 		name := strings.NewReplacer("%u", user, "%U", "4711", "%%", "%", "%h", "/home/"+user).Replace(pattern)
 		path := filepath.Join(dir, name)
 		s := newSite(t, "authorized_keys="+dir+"/"+pattern)
 		s.must(os.MkdirAll(filepath.Dir(path), 0o755))
 		s.must(os.WriteFile(path, []byte("ssh-ed25519 "+pattern+"\n"), 0o600))
-		want(t, s.session("", user), "open 0")
-		s.whole(0o750)
+		checkLines(t, s.session("", user), "open 0")
+		s.checkHome(0o750)
 		keys := s.home(".ssh/authorized_keys")
 		if got := s.text(keys); got != "ssh-ed25519 "+pattern+"\n" {
 			t.Errorf("%s: %q", pattern, got)
@@ -111,14 +111,14 @@ func TestFirstKeys(t *testing.T) {
 		if got := s.text(keys); got != "other" {
 			t.Errorf("%s: in an existing home: %q", pattern, got)
 		}
-		s.whole(0o750)
+		s.checkHome(0o750)
 	}
 }
 
 // What others may write, or is no file, is not taken; nor is anything read by way
 // of a user's name.
 func TestFirstKeysThatAreNotTaken(t *testing.T) {
-	dir := trusted(t)
+	dir := rootsDir(t)
 	secret := filepath.Join(dir, "secret")
 	for name, c := range map[string]struct{ option, prepare string }{
 		"missing":             {dir + "/none/%u", ""},
@@ -134,7 +134,7 @@ func TestFirstKeysThatAreNotTaken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, "authorized_keys="+c.option)
-			want(t, s.session(c.prepare, user), "open 0")
+			checkLines(t, s.session(c.prepare, user), "open 0")
 			if got := s.text(s.home(".ssh/authorized_keys")); got != "" {
 				t.Errorf("taken: %q", got)
 			}
@@ -144,14 +144,14 @@ func TestFirstKeysThatAreNotTaken(t *testing.T) {
 	s.must(os.MkdirAll(filepath.Join(dir, "keys"), 0o755))
 	s.must(os.WriteFile(secret, []byte("secret"), 0o600))
 	s.write("passwd", "root:x:0:0:root:/root:/bin/sh\n../secret:x:4711:4711::/home/nina:/bin/sh\n", 0o644)
-	want(t, s.session("", "../secret"), "open 0")
+	checkLines(t, s.session("", "../secret"), "open 0")
 	if got := s.text(s.home(".ssh/authorized_keys")); got != "" {
 		t.Errorf("read by way of a name: %q", got)
 	}
 	// A link of root's own is the administrator's.
 	s = newSite(t, "authorized_keys="+dir+"/link")
 	s.must(os.Symlink("secret", filepath.Join(dir, "link")))
-	want(t, s.session("", user), "open 0")
+	checkLines(t, s.session("", user), "open 0")
 	if got := s.text(s.home(".ssh/authorized_keys")); got != "secret" {
 		t.Errorf("root's link: %q", got)
 	}
@@ -185,9 +185,9 @@ func TestExisting(t *testing.T) {
 				answer := "open 0"
 				if existing == "deny" && name != "nothing wrong with it" {
 					answer = "open 6"
-					want(t, out, "says Your home directory /home/nina ")
+					checkLines(t, out, "says Your home directory /home/nina ")
 				}
-				want(t, out, answer)
+				checkLines(t, out, answer)
 				state := s.stat()
 				_, was, _ := strings.Cut(out, "was ")
 				was, _, _ = strings.Cut(was, "\n")

@@ -25,7 +25,11 @@ int main(int argc, char **argv)
 {
 	for (init_function *f = __start_berth_go_init; f < __stop_berth_go_init; f++)
 		(*f)(argc, argv, environ);
-	return berthWorker();
+	int status = berthWorker();
+#ifdef BERTH_COVERAGE /* by `make cover` alone */
+	berthFlush();
+#endif
+	return status;
 }
 
 #endif

@@ -22,14 +22,14 @@ type caller struct {
 	name, service string
 	line          string      // what is run, in the shell of testdata/programs.sh
 	typed         [][2]string // on a terminal: what is waited for, and what is typed then
-	prints        string      // all that is seen
+	prints        string      // each that is seen
 }
 
 const (
-	told    = "Creating directory '/home/nina'.\n"
-	atHome  = "nina in /home/nina, none\n7\n"
-	atRoot  = "nina in /, none\n7\n"
-	inShell = told + "$ exec $S/inside\nnina in /home/nina, a terminal\n7\n"
+	creationMessage = "Creating directory '/home/nina'.\n"
+	atHome          = "nina in /home/nina, none\n7\n"
+	atRoot          = "nina in /, none\n7\n"
+	inShell         = creationMessage + "$ exec $S/inside\nnina in /home/nina, a terminal\n7\n"
 )
 
 // atPrompt is typed at a login shell's prompt.
@@ -54,7 +54,7 @@ var callers = []caller{
 cron -f & until [ -s /run/nina/out ] && ! pgrep -P $! >/dev/null; do sleep 0.02; done; cat /run/nina/out; kill $!`,
 		prints: "nina in /home/nina, none\n"},
 	{name: "pamtester", service: "su", line: `pamtester su nina open_session close_session`,
-		prints: told + "pamtester: successfully opened a session\npamtester: session has successfully been closed.\n"},
+		prints: creationMessage + "pamtester: successfully opened a session\npamtester: session has successfully been closed.\n"},
 	{name: "sshd, multiplexed", service: "sshd", line: `serve; for i in 1 2 3; do remote publickey -S $S/mux -o ControlMaster=auto -o ControlPersist=60 127.0.0.1 $S/inside; echo $?; done
 remote publickey -S $S/mux -O exit 127.0.0.1 2>/dev/null; kill $sshd`, prints: atHome + atHome + atHome},
 }
@@ -81,13 +81,13 @@ func TestPrograms(t *testing.T) {
 			if out := c.run(s, built.module+" exec_failure=deny exec="+path); out != strings.ReplaceAll(c.prints, "$S", s.dir) {
 				t.Errorf("it printed %q", out)
 			}
-			s.whole(0o750)
+			s.checkHome(0o750)
 			// Again, with all in place: of that there is nothing to tell, nor to log.
 			s.must(os.RemoveAll(filepath.Join(s.dir, "new")))
-			if out := c.run(s, built.module); out != strings.ReplaceAll(strings.ReplaceAll(c.prints, told, ""), "$S", s.dir) {
+			if out := c.run(s, built.module); out != strings.ReplaceAll(strings.ReplaceAll(c.prints, creationMessage, ""), "$S", s.dir) {
 				t.Errorf("again it printed %q", out)
 			}
-			s.whole(0o750)
+			s.checkHome(0o750)
 			var ours []string
 			all := log.lines()
 			for _, line := range strings.Split(all, "\n") {
@@ -113,7 +113,7 @@ read -r -t 30 said <&$from; echo $said; monitor; exec {to}>&-; wait $client; kil
 	for i, line := range []string{"pam_mkhomedir.so", built.module} {
 		s := newSite(t, "")
 		seen[i] = c.run(s, line)
-		want(t, seen[i], "in\n", "Threads:\t1\n", "SigCgt:", "fd 0\n", "\nsshd: nina@notty")
+		checkLines(t, seen[i], "in\n", "Threads:\t1\n", "SigCgt:", "fd 0\n", "\nsshd: nina@notty")
 	}
 	if seen[0] != seen[1] {
 		t.Errorf("with pam_mkhomedir:\n%s\nwith pam_berth:\n%s", seen[0], seen[1])

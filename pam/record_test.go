@@ -33,7 +33,7 @@ func TestNamesAreRecorded(t *testing.T) {
 	groups := withNames + `cp /etc/group "$S/group"; printf 'nina:x:4711:\ndomain users:x:4800:nina\n' >>"$S/group"; touch -d "$AGE" "$S/group" "$S/passwd"; mount --bind "$S/group" /etc/group
 `
 	old := "AGE='2 days ago'\n" + groups
-	want(t, s.session(old, user), "open 0 close 0")
+	checkLines(t, s.session(old, user), "open 0 close 0")
 	text, first := s.record()
 	if text != "nina:x:4711:4711::/home/nina:/bin/sh\ndomain users:x:4800:\nnina:x:4711:\n" {
 		t.Errorf("%q", text)
@@ -70,8 +70,8 @@ func TestNamesThatCannotBeRecorded(t *testing.T) {
 		s := newSite(t, "")
 		log := s.listen()
 		out := s.session(withNames+spoil+"\n", user)
-		want(t, out, "open 0 close 0")
-		s.whole(0o750)
+		checkLines(t, out, "open 0 close 0")
+		s.checkHome(0o750)
 		if text, _ := s.record(); text != "" {
 			t.Errorf("%s: recorded: %q", name, text)
 		}
@@ -82,7 +82,7 @@ func TestNamesThatCannotBeRecorded(t *testing.T) {
 	// Where there is no such directory there is nothing to do.
 	s := newSite(t, "")
 	log := s.listen()
-	want(t, s.session("mount -t tmpfs none /var/lib\n", user), "open 0 close 0")
+	checkLines(t, s.session("mount -t tmpfs none /var/lib\n", user), "open 0 close 0")
 	if lines := log.lines(); strings.Contains(lines, "names") {
 		t.Errorf("log: %s", lines)
 	}

@@ -37,7 +37,7 @@ mount -t tmpfs none /sys/fs; mkdir /sys/fs/selinux; echo 1 >/sys/fs/selinux/enfo
 mount --bind "$S/libselinux.so.1" "$real"`, user)
 			labels := strings.Fields(strings.ReplaceAll(s.text(filepath.Join(s.dir, "labels")), " ", ":"))
 			slices.Sort(labels)
-			want(t, out, c.answer)
+			checkLines(t, out, c.answer)
 			if !c.labels {
 				if len(labels) != 0 {
 					t.Errorf("labels were set: %q", labels)
@@ -45,7 +45,7 @@ mount --bind "$S/libselinux.so.1" "$real"`, user)
 				return
 			}
 			if strings.HasPrefix(c.answer, "open 6") {
-				s.nothing()
+				s.checkNoHome()
 				return
 			}
 			if got := strings.Join(slices.Compact(labels), "\n"); got != strings.TrimSpace(`
@@ -58,7 +58,7 @@ mount --bind "$S/libselinux.so.1" "$real"`, user)
 none`) {
 				t.Errorf("labels:\n%s", got)
 			}
-			s.whole(0o750)
+			s.checkHome(0o750)
 		})
 	}
 }

@@ -64,10 +64,10 @@ func TestMissingEnds(t *testing.T) {
 		s.must(os.Lchown(filepath.Join(dir, name), uid, uid))
 	}
 	s.must(os.Chown(dir, uid, uid))
-	want(t, s.session(withSessions, user), "open 0 close 0")
+	checkLines(t, s.session(withSessions, user), "open 0 close 0")
 	// A link where the count is expected is no count.
 	s.must(os.Symlink(s.dir+"/precious", dir+"/omitted"))
-	want(t, s.session(withSessions, user), "open 0 close 0")
+	checkLines(t, s.session(withSessions, user), "open 0 close 0")
 	left := s.names(dir)
 	for _, name := range append(keep, "0badcafe-00000004."+dead) {
 		if !left[name] {
@@ -118,8 +118,8 @@ func TestSessionsDirectoryThatIsWrong(t *testing.T) {
 	} {
 		s := newSite(t, "")
 		log := s.listen()
-		want(t, s.session(withSessions, user), "open 0 close 0")
-		want(t, s.session(withSessions+spoil+"\n", user), "open 0 close 0")
+		checkLines(t, s.session(withSessions, user), "open 0 close 0")
+		checkLines(t, s.session(withSessions+spoil+"\n", user), "open 0 close 0")
 		if lines := log.lines(); strings.Count(lines, "the session's record may have no end") != 1 {
 			t.Errorf("%s: %s", name, lines)
 		}

@@ -72,8 +72,8 @@ func (v *victim) events() (seen []string) {
 	}
 }
 
-// untouched checks that nothing at all happened to the victim.
-func (v *victim) untouched() {
+// checkUntouched checks that nothing at all happened to the victim.
+func (v *victim) checkUntouched() {
 	v.s.t.Helper()
 	if seen := v.events(); len(seen) > 0 {
 		v.s.t.Errorf("the victim was touched, %d times; first %v", len(seen), seen[:min(len(seen), 10)])

@@ -47,7 +47,7 @@ func TestWalkthrough(t *testing.T) {
 		// What was logged is in the journal before it is looked for.
 		script.WriteString("printf '\\001\\n'; journalctl --sync\n" + s.command)
 	}
-	out := strings.Split(walkedHost(t, script.String()), mark)
+	out := strings.Split(runWalkthrough(t, script.String()), mark)
 	started, out := out[0], out[1:]
 	for i, s := range steps {
 		if i == len(out) {
@@ -65,10 +65,10 @@ const ownDirs = `copied() { for d; do mkdir -p "$S/copy$d"; cp -a "$d/." "$S/cop
 fresh() { for d; do mkdir -p "$S/new$d"; mount --bind "$S/new$d" "$d"; done; }
 `
 
-// walkedHost runs commands on a Debian of which all that they change is a copy,
+// runWalkthrough runs commands on a Debian of which all that they change is a copy,
 // in a mount namespace, with a journal of its own; the rest is read-only. They
 // run in a source tree in which the module is built.
-func walkedHost(t *testing.T, commands string) string {
+func runWalkthrough(t *testing.T, commands string) string {
 	t.Helper()
 	s := newSite(t, "")
 	s.shell("umask 022; S=" + s.dir + "/src; mkdir -p $S/build $S/pam; cp " + built.module + " $S/build; cp pam-configs-berth $S/pam; cd ..; cp -a Makefile scripts man $S")

@@ -47,9 +47,9 @@ func berthWorker() C.int {
 
 // work does its errand and returns a PAM code.
 func work(argv []string, say func(byte, string)) int {
-	errand, args, err := read(argv)
+	errand, args, err := parseArguments(argv)
 	if err == nil {
-		err = at.Supported()
+		err = at.CheckKernel()
 	}
 	code := pamSessionErr
 	switch {
@@ -58,7 +58,7 @@ func work(argv []string, say func(byte, string)) int {
 		code, err = runScript(execRequest, args, say)
 	case errand == errandSettle:
 		if code, err = runScript(settleRequest, args, say); err != nil {
-			err = errors.Join(err, tried())
+			err = errors.Join(err, markFailed())
 		}
 	case errand == errandName:
 		code, err = recordNames(args)
@@ -133,19 +133,19 @@ func recordNames(args arguments) (int, error) {
 	return pamSuccess, nil
 }
 
-// unsettled is berth.h's UNSETTLED.
-const unsettled = "/var/lib/berth/serve/unsettled"
+// unsettledMark is berth.h's UNSETTLED.
+const unsettledMark = "/var/lib/berth/serve/unsettled"
 
-// tried writes into the mark that settling has failed just now: not every login tries
+// markFailed writes into the mark that settling has failed just now: not every login tries
 // it again (face.c). The container's root may write in that directory.
-func tried() error {
-	fd, err := syscall.Open(unsettled, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0o600)
+func markFailed() error {
+	fd, err := syscall.Open(unsettledMark, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
-		return fmt.Errorf("settle: %s: %w", unsettled, err)
+		return fmt.Errorf("settle: %s: %w", unsettledMark, err)
 	}
 	defer syscall.Close(fd)
 	if _, err := syscall.Write(fd, []byte("failed\n")); err != nil {
-		return fmt.Errorf("settle: %s: %w", unsettled, err)
+		return fmt.Errorf("settle: %s: %w", unsettledMark, err)
 	}
 	return nil
 }

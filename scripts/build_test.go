@@ -61,3 +61,23 @@ func TestReproducible(t *testing.T) {
 		t.Errorf("%v, %q", err, out)
 	}
 }
+
+// What is installed has nothing of `make cover`; what that builds does.
+func TestNothingOfCoverage(t *testing.T) {
+	if out, err := exec.Command("make", "-s", "-C", "..", "COVER=1", "build").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, name := range []string{"berth", "berth-session", "berth-session-exec", "berth-guest", "pam_berth.so"} {
+		for dir, want := range map[string]bool{"../build": false, "../build/cover": true} {
+			program, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, trace := range []string{"GOCOVERDIR", "/home/.cover", "berth/test/coverage", "runtime/coverage"} {
+				if bytes.Contains(program, []byte(trace)) != want {
+					t.Errorf("%s/%s: %q: %v", dir, name, trace, !want)
+				}
+			}
+		}
+	}
+}

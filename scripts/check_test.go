@@ -94,7 +94,7 @@ func TestCheckFindsWhatIsOpen(t *testing.T) {
 			name: "forwarding is on", spoil: `printf 'Match Group berth\n    DisableForwarding no\n    AllowTcpForwarding yes\n' >/etc/ssh/sshd_config.d/20-site.conf`,
 			says: []string{"confined users reach the ports of this host, as ssh -L", "AllowTcpForwarding is yes", "/etc/ssh/sshd_config.d/20-site.conf:3 says"},
 			gets: func(t *testing.T) {
-				if out := forwarded(t, l, "alice"); !strings.HasPrefix(out, "SSH-2.0") {
+				if out := readForwarded(t, l, "alice"); !strings.HasPrefix(out, "SSH-2.0") {
 					t.Errorf("alice does not reach a port of the host: %q", out)
 				}
 			},
@@ -209,8 +209,8 @@ func stockPAM(t *testing.T, l *labs.Lab) string {
 	return path
 }
 
-// forwarded returns what answers at sshd's own port when user asks for it by -W.
-func forwarded(t *testing.T, l *labs.Lab, user string) string {
+// readForwarded returns what answers at sshd's own port when user asks for it by -W.
+func readForwarded(t *testing.T, l *labs.Lab, user string) string {
 	t.Helper()
 	port, err := os.ReadFile(l.Path("port"))
 	if err != nil {
@@ -250,14 +250,14 @@ func TestBothGroups(t *testing.T) {
 		if r.Status != 0 || r.Out != "/home/"+user+"\n" {
 			t.Errorf("%s: %+v", user, r)
 		}
-		if out := forwarded(t, l, user); !strings.HasPrefix(out, "SSH-2.0") {
+		if out := readForwarded(t, l, user); !strings.HasPrefix(out, "SSH-2.0") {
 			t.Errorf("%s has no forwarding: %q", user, out)
 		}
 	}
 	if got := where(t, l, "alice"); got != "container" {
 		t.Errorf("alice lands in the %s", got)
 	}
-	if out := forwarded(t, l, "alice"); out != "" {
+	if out := readForwarded(t, l, "alice"); out != "" {
 		t.Errorf("alice has forwarding: %q", out)
 	}
 	text, err := os.ReadFile(l.Path("log"))

@@ -16,9 +16,9 @@ const (
 	installSSHD  = "/usr/libexec/berth/install-sshd"
 )
 
-// bare raises a host on which berth was never installed: the packages' own sshd
+// raiseBareHost raises a host on which berth was never installed: the packages' own sshd
 // and PAM, and nobody in the group.
-func bare(t *testing.T) *labs.Lab {
+func raiseBareHost(t *testing.T) *labs.Lab {
 	t.Helper()
 	l := labs.New(t, "")
 	l.Exec(t, "sh", "-c", `set -e
@@ -40,10 +40,10 @@ func target(t *testing.T, l *labs.Lab, name string) labs.Result {
 	return l.Try("make", "-s", "--no-print-directory", "-C", top, name, "DESTDIR=", "PREFIX=/usr")
 }
 
-// installed is a host that was set up in the README's order, with these members.
-func installed(t *testing.T, members ...string) *labs.Lab {
+// raiseConfinedHost is a host that was set up in the README's order, with these members.
+func raiseConfinedHost(t *testing.T, members ...string) *labs.Lab {
 	t.Helper()
-	l := bare(t)
+	l := raiseBareHost(t)
 	if r := target(t, l, "install"); r.Status != 0 {
 		t.Fatalf("make install: %+v", r)
 	}
@@ -56,8 +56,8 @@ func installed(t *testing.T, members ...string) *labs.Lab {
 	return l
 }
 
-// files is the text of what is edited, and the names beside it.
-func files(t *testing.T, l *labs.Lab) string {
+// editedFiles is the text of what is edited, and the names beside it.
+func editedFiles(t *testing.T, l *labs.Lab) string {
 	t.Helper()
 	return l.Exec(t, "sh", "-c", "ls /etc/pam.d /etc/ssh/sshd_config.d; cat "+pamSSHD+" /etc/ssh/sshd_config.d/*")
 }
@@ -65,13 +65,13 @@ func files(t *testing.T, l *labs.Lab) string {
 // The README's order: programs, PAM, the drop-in, the container, the reload, and
 // people last. At no step does a member get the host.
 func TestInstallAsTheReadmeSays(t *testing.T) {
-	l := bare(t)
+	l := raiseBareHost(t)
 	stock := l.Exec(t, "cat", pamSSHD)
 	if r := target(t, l, "install"); r.Status != 0 || !strings.Contains(r.Err, "nobody is confined yet") || !strings.Contains(r.Out, installSSHD) {
 		t.Fatalf("make install: %+v", r)
 	}
 	// The lab's own path, in its part of sshd's configuration, is not what is meant.
-	if got := strings.ReplaceAll(files(t, l), l.Dir, ""); strings.Contains(got, "berth") {
+	if got := strings.ReplaceAll(editedFiles(t, l), l.Dir, ""); strings.Contains(got, "berth") {
 		t.Errorf("make install turns something on:\n%s", got)
 	}
 	group := strings.TrimSpace(l.Exec(t, "stat", "-L", "-c", "%G", "/run/docker.sock"))
@@ -98,11 +98,11 @@ func TestInstallAsTheReadmeSays(t *testing.T) {
 		t.Error("the line with user_readenv=1 is lost altogether")
 	}
 	l.Exec(t, "berth", "up")
-	before := files(t, l)
+	before := editedFiles(t, l)
 	if r := l.Try(installSSHD, "--reload"); r.Status != 0 || !strings.Contains(r.Err, "sshd is reloaded") {
 		t.Errorf("once more: %+v", r)
 	}
-	if after := files(t, l); after != before {
+	if after := editedFiles(t, l); after != before {
 		t.Errorf("once more, files differ:\n%s\n%s", before, after)
 	}
 	labs.Eventually(t, labs.Patience, func() (bool, string) {
@@ -116,7 +116,7 @@ func TestInstallAsTheReadmeSays(t *testing.T) {
 	if got := where(t, l, "alice"); got != "container" {
 		t.Errorf("alice lands in the %s", got)
 	}
-	if out := forwarded(t, l, "alice"); out != "" {
+	if out := readForwarded(t, l, "alice"); out != "" {
 		t.Errorf("alice has forwarding: %q", out)
 	}
 	if r := target(t, l, "install"); r.Status != 0 {
@@ -126,7 +126,7 @@ func TestInstallAsTheReadmeSays(t *testing.T) {
 
 // On a host that is open `make install` says so, and fails.
 func TestInstallOnAnOpenHost(t *testing.T) {
-	l := bare(t)
+	l := raiseBareHost(t)
 	l.Exec(t, "usermod", "-g", "berth", "dave")
 	r := target(t, l, "install")
 	if r.Status == 0 || !strings.Contains(r.Err, "confined users get a shell on this host") || !strings.Contains(r.Err, "for dave") ||
@@ -150,7 +150,7 @@ func TestInstallOnAnOpenHost(t *testing.T) {
 
 // install-sshd changes nothing unless all of it is in force.
 func TestInstallSSHDGivesUp(t *testing.T) {
-	l := bare(t)
+	l := raiseBareHost(t)
 	if r := target(t, l, "install"); r.Status != 0 {
 		t.Fatalf("make install: %+v", r)
 	}
@@ -179,7 +179,7 @@ func TestInstallSSHDGivesUp(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l.Exec(t, "sh", "-c", c.spoil)
-			before := files(t, l)
+			before := editedFiles(t, l)
 			r := l.Try(installSSHD, "--reload")
 			if r.Status == 0 || strings.Contains(r.Err, "done") {
 				t.Errorf("%+v", r)
@@ -189,7 +189,7 @@ func TestInstallSSHDGivesUp(t *testing.T) {
 					t.Errorf("does not say %q:\n%s", want, r.Err)
 				}
 			}
-			if after := files(t, l); after != before {
+			if after := editedFiles(t, l); after != before {
 				t.Errorf("files differ:\n%s\n--- now:\n%s", before, after)
 			}
 			l.Exec(t, "sh", "-c", c.mend)
@@ -200,7 +200,7 @@ func TestInstallSSHDGivesUp(t *testing.T) {
 	if r := l.Try(installSSHD); r.Status != 0 || !strings.Contains(r.Err, "was edited and stays") {
 		t.Errorf("edited files: %+v", r)
 	}
-	got := files(t, l)
+	got := editedFiles(t, l)
 	for _, want := range []string{"account required pam_access.so", "# ours", "pam_berth.so", "sshd.berth-old"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing:\n%s", want, got)
@@ -209,7 +209,7 @@ func TestInstallSSHDGivesUp(t *testing.T) {
 	// The package's next version of the file undoes the edit; once more, both old ones are kept.
 	l.Exec(t, "cp", stockPAM(t, l), pamSSHD)
 	l.Exec(t, installSSHD)
-	if got := files(t, l); !strings.Contains(got, "sshd.berth-old.~1~") {
+	if got := editedFiles(t, l); !strings.Contains(got, "sshd.berth-old.~1~") {
 		t.Errorf("an old copy is lost:\n%s", got)
 	}
 }
@@ -217,7 +217,7 @@ func TestInstallSSHDGivesUp(t *testing.T) {
 // Taking berth away makes no host user of a confined one, however sshd confines
 // them, leaves no container behind, and no PAM stack without its module.
 func TestUninstallRefuses(t *testing.T) {
-	l := installed(t, "alice")
+	l := raiseConfinedHost(t, "alice")
 	whole := func() string {
 		return l.Exec(t, "sh", "-c", "cat "+pamSSHD+" "+dropIn+"; ls -R /usr/libexec/berth /usr/sbin/berth /usr/share/berth; find /usr/lib /lib -name pam_berth.so")
 	}
@@ -292,7 +292,7 @@ func TestUninstallRefuses(t *testing.T) {
 // What was edited since is not taken away: without the module sessions fail, so
 // an edited stack is refused, and an edited drop-in is kept aside.
 func TestUninstallKeepsWhatWasEdited(t *testing.T) {
-	l := installed(t)
+	l := raiseConfinedHost(t)
 	l.Exec(t, "berth", "down")
 	l.Exec(t, "sh", "-c", "echo '# ours' >>"+pamSSHD+"; echo '# ours' >>"+dropIn)
 	if r := target(t, l, "uninstall"); r.Status == 0 || !strings.Contains(r.Err, "still named") || !strings.Contains(r.Err, pamSSHD) {

@@ -23,6 +23,12 @@ func TestInstallAndUninstall(t *testing.T) {
 	}
 	config := filepath.Join(dest, "etc/berth/berth.toml")
 	make("install")
+	// Names of before 0.1: one holds a right, the other serves the sessions that it opened.
+	for _, name := range []string{"berth-session-docker", "guest/berth-enter"} {
+		if err := os.WriteFile(filepath.Join(dest, "usr/libexec/berth", name), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := os.WriteFile(config, []byte("[users]\nuid_min = 2000\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +45,12 @@ func TestInstallAndUninstall(t *testing.T) {
 		if err != nil || st.Mode() != mode {
 			t.Errorf("%s: %v, %v; want %v", name, st, err, mode)
 		}
+	}
+	if _, err := os.Stat(filepath.Join(dest, "usr/libexec/berth/berth-session-docker")); !os.IsNotExist(err) {
+		t.Errorf("berth-session-docker is still there: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dest, "usr/libexec/berth/guest/berth-enter")); err != nil {
+		t.Errorf("open sessions have lost berth-enter: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(dest, "etc/ssh")); !os.IsNotExist(err) {
 		t.Errorf("it turns something on: %v", err)

@@ -25,7 +25,7 @@ func lab(t *testing.T, root string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-func containers(t *testing.T, dir string) string {
+func containersOf(t *testing.T, dir string) string {
 	t.Helper()
 	name := "berth-" + strings.ReplaceAll(filepath.Base(dir), ".", "-")
 	out, err := exec.Command("docker", "ps", "-aq", "--filter", "name=^"+name+"$").Output()
@@ -35,8 +35,8 @@ func containers(t *testing.T, dir string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// withMounts counts the processes that are in a lab's namespace.
-func withMounts(t *testing.T, dir string) int {
+// countProcesses counts the processes that are in a lab's namespace.
+func countProcesses(t *testing.T, dir string) int {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/mountinfo")
 	if err != nil {
@@ -87,13 +87,13 @@ func TestLab(t *testing.T) {
 	}
 	last := lab(t, root, "up")
 	for _, dir := range []string{orphan, headless} {
-		if _, err := os.Lstat(dir); err == nil || containers(t, dir) != "" || withMounts(t, dir) != 0 {
-			t.Errorf("%s was not cleared: %v, container %q, %d processes", dir, err, containers(t, dir), withMounts(t, dir))
+		if _, err := os.Lstat(dir); err == nil || containersOf(t, dir) != "" || countProcesses(t, dir) != 0 {
+			t.Errorf("%s was not cleared: %v, container %q, %d processes", dir, err, containersOf(t, dir), countProcesses(t, dir))
 		}
 	}
 	lab(t, root, "down", "--lab", last)
-	if containers(t, last) != "" || withMounts(t, last) != 0 {
-		t.Errorf("down left container %q, %d processes", containers(t, last), withMounts(t, last))
+	if containersOf(t, last) != "" || countProcesses(t, last) != 0 {
+		t.Errorf("down left container %q, %d processes", containersOf(t, last), countProcesses(t, last))
 	}
 }
 

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -63,7 +64,7 @@ var attacks = map[string]func() string{
 		}
 		ended := 0
 		for _, fd := range held {
-			if _, _, err := unix.Recvfrom(fd, make([]byte, 4096), unix.MSG_DONTWAIT); err != unix.EAGAIN {
+			if _, _, err := unix.Recvfrom(fd, make([]byte, 4096), unix.MSG_DONTWAIT); !errors.Is(err, unix.EAGAIN) {
 				ended++
 			}
 		}

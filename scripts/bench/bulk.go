@@ -13,7 +13,7 @@ const mib = 1 << 20
 
 // amount is how much of n MiB a column moves: the CLI's copies are slow.
 func (b *bench) amount(c column, n int64) int64 {
-	n = int64(b.few(int(n), int(n)/64))
+	n = int64(b.count(int(n), int(n)/64))
 	if c.name == b.shared[cli].name {
 		n = max(n/8, 1)
 	}
@@ -22,14 +22,14 @@ func (b *bench) amount(c column, n int64) int64 {
 
 // bulk is a GiB down and a GiB up, without a terminal.
 func (b *bench) bulk() error {
-	down, err := interleaved(b.shared, b.few(3, 1), func(c column) (float64, error) {
-		return received(c, b.amount(c, 1024), "head -c %d /dev/zero")
+	down, err := measureInterleaved(b.shared, b.count(3, 1), func(c column) (float64, error) {
+		return receiveRate(c, b.amount(c, 1024), "head -c %d /dev/zero")
 	})
 	if err != nil {
 		return err
 	}
 	b.add("1 GiB down, MiB/s", down, ratio(">=", 0.95))
-	up, err := interleaved(b.shared, b.few(3, 1), func(c column) (float64, error) {
+	up, err := measureInterleaved(b.shared, b.count(3, 1), func(c column) (float64, error) {
 		zero, err := os.Open("/dev/zero")
 		if err != nil {
 			return 0, err
@@ -50,8 +50,8 @@ func (b *bench) bulk() error {
 
 // screen is 64 MiB through a terminal. The issue sets no goal for it.
 func (b *bench) screen() error {
-	v, err := interleaved(b.shared, b.few(5, 1), func(c column) (float64, error) {
-		return received(c, b.amount(c, 64), "stty raw -echo; head -c %d /dev/zero", "-tt")
+	v, err := measureInterleaved(b.shared, b.count(5, 1), func(c column) (float64, error) {
+		return receiveRate(c, b.amount(c, 64), "stty raw -echo; head -c %d /dev/zero", "-tt")
 	})
 	if err != nil {
 		return err
@@ -60,9 +60,9 @@ func (b *bench) screen() error {
 	return nil
 }
 
-// received is the rate at which n bytes of the command's arrive. A client that
+// receiveRate is the rate at which n bytes of the command's arrive. A client that
 // keeps its input open sends no end of file: that a terminal would take for more.
-func received(c column, n int64, command string, options ...string) (float64, error) {
+func receiveRate(c column, n int64, command string, options ...string) (float64, error) {
 	cmd := c.command(append(options, fmt.Sprintf(command, n))...)
 	in, err := cmd.StdinPipe()
 	if err != nil {

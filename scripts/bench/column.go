@@ -39,9 +39,9 @@ func (c column) command(options ...string) *exec.Cmd {
 	return exec.CommandContext(c.ctx, "ssh", append(slices.Clone(c.args), options...)...)
 }
 
-// proven fails when a command of the column is not started by what should
+// checkTransport fails when a command of the column is not started by what should
 // start it: `auto` would use the other transport as well, and say nothing.
-func (c column) proven() error {
+func (c column) checkTransport() error {
 	// What an exec starts has no parent in the container.
 	out, err := c.command(`{ tr '\0' ' ' </proc/$PPID/cmdline; grep PPid: /proc/$PPID/status; } 2>/dev/null; true`).Output()
 	if err != nil {

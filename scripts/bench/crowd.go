@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// atOnce is how long 50 logins take that all begin together.
-func (b *bench) atOnce() error {
-	n := b.few(50, 5)
-	v, err := interleaved(b.direct, b.few(3, 1), func(c column) (float64, error) {
+// loginsAtOnce is how long 50 logins take that all begin together.
+func (b *bench) loginsAtOnce() error {
+	n := b.count(50, 5)
+	v, err := measureInterleaved(b.direct, b.count(3, 1), func(c column) (float64, error) {
 		errs := make([]error, n)
 		var all sync.WaitGroup
 		start := time.Now()
 		for i := range n {
-			all.Go(func() { _, errs[i] = once(c) })
+			all.Go(func() { _, errs[i] = commandTime(c) })
 		}
 		all.Wait()
 		return since(start), errors.Join(errs...)
@@ -30,11 +30,11 @@ func (b *bench) atOnce() error {
 	return nil
 }
 
-// crowded is a login's time while 200 sessions are open, and what it is relative to
+// loginsInCrowd is a login's time while 200 sessions are open, and what it is relative to
 // the time with none, which is measured before and after. The CLI's 200 would
 // need 5 GB.
-func (b *bench) crowded() error {
-	n, samples := b.few(200, 10), b.few(11, 1)
+func (b *bench) loginsInCrowd() error {
+	n, samples := b.count(200, 10), b.count(11, 1)
 	at, relative := make([]float64, columns), make([]float64, columns)
 	for i, c := range b.direct {
 		if i == cli {
@@ -44,7 +44,7 @@ func (b *bench) crowded() error {
 		var times [3][]float64 // before, during, after
 		measure := func(when int) error {
 			for range samples {
-				ms, err := once(c)
+				ms, err := commandTime(c)
 				if err != nil {
 					return fmt.Errorf("%s: %w", c.name, err)
 				}

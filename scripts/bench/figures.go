@@ -43,10 +43,10 @@ var figureNames = names{
 
 type names [figureCount]string
 
-// look takes all figures now.
-func (h *house) look(samples int) (figures, error) {
+// measure takes all figures now.
+func (h *house) measure(samples int) (figures, error) {
 	var f figures
-	v, err := interleaved([]column{h.column("admin"), h.column("alice")}, samples, once)
+	v, err := measureInterleaved([]column{h.column("admin"), h.column("alice")}, samples, commandTime)
 	if err != nil {
 		return f, err
 	}
@@ -69,13 +69,13 @@ func (h *house) look(samples int) (figures, error) {
 		if uid == h.first {
 			f[ofOneUser] += threads
 		}
-		if threads == 0 || !here.ours(p) {
+		if threads == 0 || !here.isOfLab(p) {
 			continue
 		}
 		args, _ := os.ReadFile(filepath.Join(p, "cmdline"))
 		program, _, _ := bytes.Cut(args, []byte{0})
 		name := filepath.Base(string(program))
-		inside := h.inside(p)
+		inside := h.isInContainer(p)
 		if inside {
 			f[inContainer]++
 			f[threadsInside] += threads
@@ -122,8 +122,8 @@ func tasks(process string) (threads float64, uid int) {
 	return threads, uid
 }
 
-// inside reports whether a process is in the container.
-func (h *house) inside(process string) bool {
+// isInContainer reports whether a process is in the container.
+func (h *house) isInContainer(process string) bool {
 	theirs, err := os.Readlink(filepath.Join(process, "ns", "pid"))
 	keepers, kerr := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", h.keeper))
 	return err == nil && kerr == nil && theirs == keepers

@@ -87,7 +87,7 @@ kill -HUP "$(cat "$lab/sshd.pid")"
 		return nil, fmt.Errorf("preparing the lab: %w: %s", err, out)
 	}
 	for _, port := range ports {
-		if err := listening(ctx, port); err != nil {
+		if err := awaitPort(ctx, port); err != nil {
 			return nil, err
 		}
 	}
@@ -105,7 +105,7 @@ kill -HUP "$(cat "$lab/sshd.pid")"
 		with("CLI", `^$`, append(bencher, "-o", fmt.Sprintf("Port=%d", ports[1]))...),
 	}
 	for _, c := range columns {
-		if err := c.proven(); err != nil {
+		if err := c.checkTransport(); err != nil {
 			return nil, err
 		}
 	}
@@ -121,7 +121,7 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-func listening(ctx context.Context, port int) error {
+func awaitPort(ctx context.Context, port int) error {
 	for range 500 {
 		if c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			return c.Close()

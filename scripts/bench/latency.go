@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-func once(c column) (float64, error) { return millis(c.command("true")) }
+func commandTime(c column) (float64, error) { return millis(c.command("true")) }
 
 // logins is a connection, a login and a command.
 func (b *bench) logins() error {
-	v, err := interleaved(b.direct, b.few(31, 2), once)
+	v, err := measureInterleaved(b.direct, b.count(31, 2), commandTime)
 	if err != nil {
 		return err
 	}
@@ -23,7 +23,7 @@ func (b *bench) logins() error {
 
 // commands are on connections that are there already.
 func (b *bench) commands() error {
-	v, err := interleaved(b.shared, b.few(41, 2), once)
+	v, err := measureInterleaved(b.shared, b.count(41, 2), commandTime)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (b *bench) commands() error {
 // between: what the container's file system adds to every command, whoever brings
 // it there.
 func (b *bench) shells() error {
-	v, err := interleaved(b.shared, b.few(5, 1), func(c column) (float64, error) {
+	v, err := measureInterleaved(b.shared, b.count(5, 1), func(c column) (float64, error) {
 		const times = 20
 		out, err := c.command(fmt.Sprintf("from=$(date +%%s%%N); for i in $(seq %d); do bash -c true; done; echo $(($(date +%%s%%N) - from))", times)).Output()
 		if err != nil {
@@ -69,7 +69,7 @@ func (b *bench) echo() error {
 		open = append(open, s)
 	}
 	took := make([][]float64, len(open))
-	for range b.few(80, 2) {
+	for range b.count(80, 2) {
 		for i, s := range open {
 			for range block {
 				time.Sleep(pause)

@@ -64,7 +64,7 @@ func run(ctx context.Context, quick bool) error {
 	if err != nil {
 		return err
 	}
-	for _, measure := range []func() error{b.logins, b.commands, b.shells, b.echo, b.bulk, b.screen, b.memory, b.atOnce, b.crowded} {
+	for _, measure := range []func() error{b.logins, b.commands, b.shells, b.echo, b.bulk, b.screen, b.memory, b.loginsAtOnce, b.loginsInCrowd} {
 		if err := measure(); err != nil {
 			return err
 		}
@@ -72,8 +72,8 @@ func run(ctx context.Context, quick bool) error {
 	return b.print(os.Stdout)
 }
 
-// few is n, or for a quick run less.
-func (b *bench) few(n, less int) int {
+// count is n, or for a quick run less.
+func (b *bench) count(n, less int) int {
 	if b.quick {
 		return less
 	}

@@ -59,7 +59,7 @@ func (b *bench) footprint() (float64, error) {
 		}
 		switch name := filepath.Base(program); {
 		case name != "docker" && !strings.HasPrefix(name, "berth-"):
-		case b.ours(filepath.Dir(exe)):
+		case b.isOfLab(filepath.Dir(exe)):
 			sum += pss(filepath.Dir(exe))
 		}
 	}
@@ -69,9 +69,9 @@ func (b *bench) footprint() (float64, error) {
 	return sum, nil
 }
 
-// ours reports whether a process is in the lab, or in its container: both have
+// isOfLab reports whether a process is in the lab, or in its container: both have
 // mounts of the lab's.
-func (b *bench) ours(process string) bool {
+func (b *bench) isOfLab(process string) bool {
 	mounts, err := os.ReadFile(filepath.Join(process, "mountinfo"))
 	return err == nil && bytes.Contains(mounts, []byte("/"+filepath.Base(b.lab)+"/"))
 }

@@ -44,17 +44,17 @@ func room(ctx context.Context, quick bool, to io.Writer) error {
 	var all []figures
 	for _, n := range levels {
 		start := time.Now()
-		if err := h.grow(n); err != nil {
+		if err := h.openSessions(n); err != nil {
 			return fmt.Errorf("%d sessions are open: %w", len(h.sessions), err)
 		}
 		fmt.Fprintf(os.Stderr, "bench: %d sessions are open after %.0f s\n", n, time.Since(start).Seconds())
-		f, err := h.look(samples)
+		f, err := h.measure(samples)
 		if err != nil {
 			return err
 		}
 		all = append(all, f)
 	}
-	if err := h.all(func(s *session) error { return s.shell("still") }); err != nil {
+	if err := h.each(func(s *session) error { return s.shell("still") }); err != nil {
 		return fmt.Errorf("not every session answers: %w", err)
 	}
 	fmt.Fprintf(os.Stderr, "bench: all %d sessions answer\n", len(h.sessions))
@@ -129,8 +129,8 @@ cat "$lab/keys/alice.pub" >>/home/admin/.ssh/authorized_keys
 	return nil
 }
 
-// grow opens sessions, some at a time, until n are open.
-func (h *house) grow(n int) error {
+// openSessions opens sessions, some at a time, until n are open.
+func (h *house) openSessions(n int) error {
 	const atOnce = 16
 	more := make([]*session, n-len(h.sessions))
 	errs := make([]error, len(more))
@@ -153,7 +153,7 @@ func (h *house) grow(n int) error {
 	return errors.Join(errs...)
 }
 
-func (h *house) all(do func(*session) error) error {
+func (h *house) each(do func(*session) error) error {
 	errs := make([]error, len(h.sessions))
 	var doing sync.WaitGroup
 	for i, s := range h.sessions {
@@ -167,5 +167,5 @@ func (h *house) close() {
 	for _, c := range h.masters {
 		_ = exec.Command("ssh", append([]string{"-O", "exit"}, c.args...)...).Run()
 	}
-	_ = h.all(func(s *session) error { s.close(); return nil })
+	_ = h.each(func(s *session) error { s.close(); return nil })
 }

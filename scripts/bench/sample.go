@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// interleaved measures each column n times, in turns, and returns the medians.
-func interleaved(columns []column, n int, measure func(column) (float64, error)) ([]float64, error) {
+// measureInterleaved measures each column n times, in turns, and returns the medians.
+func measureInterleaved(columns []column, n int, measure func(column) (float64, error)) ([]float64, error) {
 	values := make([][]float64, len(columns))
 	for range n {
 		for i, c := range columns {

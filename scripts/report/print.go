@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// slowest is how many of the slowest tests are named.
-const slowest = 15
+// slowestShown is how many of the slowest tests are named.
+const slowestShown = 15
 
 // finish prints what the whole stream came to, and returns whether all is well.
 func (r *report) finish() bool {
@@ -17,13 +17,13 @@ func (r *report) finish() bool {
 	if r.runs == 0 {
 		r.fail("no run", []string{"nothing was run\n"})
 	}
-	r.tell("failures", r.failures)
+	r.printEntries("failures", r.failures)
 	slices.SortStableFunc(r.slow, func(a, b timed) int { return int(1000 * (b.elapsed - a.elapsed)) })
 	fmt.Fprintln(r.out, "\n== slowest tests")
-	for _, t := range r.slow[:min(slowest, len(r.slow))] {
+	for _, t := range r.slow[:min(slowestShown, len(r.slow))] {
 		fmt.Fprintf(r.out, "%7.1fs  %s\n", t.elapsed, t.where)
 	}
-	r.tell("skips (what a test lacks is scripts/deps' to install)", r.skips)
+	r.printEntries("skips (what a test lacks is scripts/deps' to install)", r.skips)
 	line := fmt.Sprintf("%d passed, %d failed", r.passed, r.failed)
 	if r.skipped > 0 {
 		line += fmt.Sprintf(", %d skipped", r.skipped)
@@ -32,7 +32,7 @@ func (r *report) finish() bool {
 	return r.failed == 0 && r.skipped == 0
 }
 
-func (r *report) tell(title string, all []told) {
+func (r *report) printEntries(title string, all []entry) {
 	if len(all) == 0 {
 		return
 	}

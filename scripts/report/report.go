@@ -36,8 +36,8 @@ type run struct {
 	failures int
 }
 
-// told is something to print in the end: a failure or a skip.
-type told struct {
+// entry is something to print in the end: a failure or a skip.
+type entry struct {
 	where string
 	lines []string
 }
@@ -47,7 +47,7 @@ type report struct {
 	run                     *run
 	runs                    int
 	passed, failed, skipped int
-	failures, skips         []told
+	failures, skips         []entry
 	slow                    []timed
 }
 
@@ -79,7 +79,7 @@ func (r *report) take(e event) {
 		r.run.builds[e.ImportPath] = append(r.run.builds[e.ImportPath], e.Output)
 	case "start", "run", "output", "pass", "fail", "skip":
 		if e.Package != "" {
-			r.tested(r.run.pack(e.Package), e)
+			r.takeTest(r.run.pack(e.Package), e)
 		}
 	}
 }
@@ -105,7 +105,7 @@ func (p *pack) test(name, action string) *test {
 	return t
 }
 
-func (r *report) tested(p *pack, e event) {
+func (r *report) takeTest(p *pack, e event) {
 	if e.Test == "" {
 		switch e.Action {
 		case "output":
@@ -136,7 +136,7 @@ func (r *report) where(p *pack, name string) string {
 
 // fail notes and counts a failure that is no test's.
 func (r *report) fail(where string, lines []string) {
-	r.failures = append(r.failures, told{where: where, lines: lines})
+	r.failures = append(r.failures, entry{where: where, lines: lines})
 	r.failed++
 	if r.run != nil {
 		r.run.failures++
@@ -152,13 +152,13 @@ func (r *report) endPack(p *pack, e event) {
 		r.judge(p, t)
 	}
 	r.time(p)
-	own := spoken(append(r.run.builds[e.FailedBuild], p.output...))
+	own := withoutFrame(append(r.run.builds[e.FailedBuild], p.output...))
 	switch {
 	case e.Action == "fail" && r.failed == before:
 		r.fail(r.where(p, ""), own)
 	case e.Action == "fail" && len(own) > 0:
 		// Its tests are counted; what the package says beside them may be why.
-		r.failures = append(r.failures, told{where: r.where(p, "(the package itself)"), lines: own})
+		r.failures = append(r.failures, entry{where: r.where(p, "(the package itself)"), lines: own})
 	}
 	if e.Action != "skip" {
 		fmt.Fprintf(r.out, "%-4s [%s] %s  %.1fs, %d tests\n", map[bool]string{true: "FAIL", false: "ok"}[r.failed > before], r.run.title, p.path, e.Elapsed, len(p.order))
@@ -188,11 +188,11 @@ func (r *report) judge(p *pack, t *test) {
 		r.passed++
 	case "skip":
 		r.skipped++
-		r.skips = append(r.skips, told{where: where, lines: spoken(t.output)})
+		r.skips = append(r.skips, entry{where: where, lines: withoutFrame(t.output)})
 	default:
 		r.failed++
 		r.run.failures++
-		lines := spoken(t.output)
+		lines := withoutFrame(t.output)
 		// A test that failed by its subtests alone has no words of its own.
 		if len(lines) == 0 && p.failedBelow(t) {
 			return
@@ -200,7 +200,7 @@ func (r *report) judge(p *pack, t *test) {
 		if t.result == "" {
 			lines = append(lines, "(it did not end)\n")
 		}
-		r.failures = append(r.failures, told{where: where, lines: lines})
+		r.failures = append(r.failures, entry{where: where, lines: lines})
 	}
 }
 
@@ -228,8 +228,8 @@ func (p *pack) failedBelow(t *test) bool {
 // something began or ended. The events have told that.
 var frame = regexp.MustCompile(`^(=== (RUN|PAUSE|CONT|NAME) | *--- (FAIL|SKIP|PASS): |(FAIL|PASS)\n|(FAIL|ok  |\?   )\t|exit status \d+\n|coverage: )`)
 
-// spoken leaves out the frame.
-func spoken(output []string) (lines []string) {
+// withoutFrame leaves out the frame.
+func withoutFrame(output []string) (lines []string) {
 	for _, line := range strings.SplitAfter(strings.Join(output, ""), "\n") {
 		if line != "" && !frame.MatchString(line) {
 			lines = append(lines, line)
@@ -253,7 +253,7 @@ func (r *report) endRun(status *int) {
 	case *status != 0 && r.run.failures == 0:
 		r.fail(title, append(r.run.words, fmt.Sprintf("go test ended with status %d\n", *status)))
 	case *status != 0 && len(r.run.words) > 0:
-		r.failures = append(r.failures, told{where: title, lines: r.run.words})
+		r.failures = append(r.failures, entry{where: title, lines: r.run.words})
 	case r.run.executed == 0 && r.run.failures == 0:
 		r.fail(title, append(r.run.words, "the run executed no test\n"))
 	}

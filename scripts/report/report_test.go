@@ -58,8 +58,8 @@ func stream(t *testing.T, packages ...string) string {
 	return fmt.Sprintf("{\"Run\":\"auto\"}\n%s{\"Run\":\"auto\",\"Status\":%d}\n", out, cmd.ProcessState.ExitCode())
 }
 
-// said is the report on a stream, and whether all was well.
-func said(t *testing.T, stream string) (string, bool) {
+// reportOn is the report on a stream, and whether all was well.
+func reportOn(t *testing.T, stream string) (string, bool) {
 	t.Helper()
 	var out bytes.Buffer
 	r := newReport(&out)
@@ -98,7 +98,7 @@ func TestFailures(t *testing.T) {
 	} {
 		t.Run(c.packages, func(t *testing.T) {
 			t.Parallel()
-			text, ok := said(t, stream(t, strings.Fields(c.packages)...))
+			text, ok := reportOn(t, stream(t, strings.Fields(c.packages)...))
 			if ok || lastLine(text) != c.last {
 				t.Errorf("all well: %v, last line %q, want %q", ok, lastLine(text), c.last)
 			}
@@ -116,7 +116,7 @@ func TestFailures(t *testing.T) {
 
 func TestAllWell(t *testing.T) {
 	good := stream(t, "good")
-	text, ok := said(t, good+good)
+	text, ok := reportOn(t, good+good)
 	if !ok || lastLine(text) != "6 passed, 0 failed" || strings.Contains(text, "== failures") || strings.Contains(text, "need read") {
 		t.Errorf("%v:\n%s", ok, text)
 	}
@@ -128,18 +128,18 @@ func TestAllWell(t *testing.T) {
 // A stream that stops anywhere is no success.
 func TestCutOff(t *testing.T) {
 	good := stream(t, "good")
-	if text, ok := said(t, ""); ok || lastLine(text) != "0 passed, 1 failed" {
+	if text, ok := reportOn(t, ""); ok || lastLine(text) != "0 passed, 1 failed" {
 		t.Errorf("nothing at all: %s", text)
 	}
 	for end, b := range good[:len(good)-1] {
 		if b != '\n' {
 			continue
 		}
-		if text, ok := said(t, good[:end+1]); ok || !strings.Contains(text, "the run was cut off") {
+		if text, ok := reportOn(t, good[:end+1]); ok || !strings.Contains(text, "the run was cut off") {
 			t.Fatalf("%s\nis taken for a success:\n%s", good[:end+1], text)
 		}
 	}
-	if text, ok := said(t, "no go here\n"+good); ok || !strings.Contains(text, "no go here") {
+	if text, ok := reportOn(t, "no go here\n"+good); ok || !strings.Contains(text, "no go here") {
 		t.Errorf("words outside of a run: %s", text)
 	}
 }
@@ -155,10 +155,10 @@ func TestSlowest(t *testing.T) {
 		fmt.Fprintf(&text, "{\"Action\":\"pass\",\"Package\":\"p\",\"Test\":%q,\"Elapsed\":30.25}\n", name)
 	}
 	text.WriteString("{\"Action\":\"pass\",\"Package\":\"p\",\"Test\":\"P\"}\n{\"Action\":\"pass\",\"Package\":\"p\"}\n{\"Run\":\"race\",\"Status\":0}\n")
-	got, ok := said(t, text.String())
+	got, ok := reportOn(t, text.String())
 	_, slow, _ := strings.Cut(got, "== slowest tests\n")
 	lines := strings.Split(slow, "\n")
-	if !ok || !strings.HasSuffix(lines[0], "60.5s  [race] p P") || !strings.HasSuffix(lines[1], "39.5s  [race] p T39") || !strings.HasSuffix(lines[slowest-1], "26.5s  [race] p T26") || lines[slowest] != "" {
+	if !ok || !strings.HasSuffix(lines[0], "60.5s  [race] p P") || !strings.HasSuffix(lines[1], "39.5s  [race] p T39") || !strings.HasSuffix(lines[slowestShown-1], "26.5s  [race] p T26") || lines[slowestShown] != "" {
 		t.Errorf("%v\n%s", ok, got)
 	}
 }

@@ -83,7 +83,7 @@ func TestStandardInput(t *testing.T) {
 	}
 }
 
-const large = 64 << 20
+const bulkSize = 64 << 20
 
 func noise(size int) []byte {
 	data := make([]byte, size)
@@ -93,7 +93,7 @@ func noise(size int) []byte {
 }
 
 func TestBulkThereAndBack(t *testing.T) {
-	data := noise(large)
+	data := noise(bulkSize)
 	cmd := lab.SSH("alice", "cat")
 	cmd.Stdin = bytes.NewReader(data)
 	sum := sha256.New()

@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// within is how soon after a death nothing of the session may be left.
-const within = 5 * time.Second
+// endBound is how soon after a death nothing of the session may be left.
+const endBound = 5 * time.Second
 
 var marks atomic.Int64
 
-// stubborn is a command that leaves behind all that a session can: a shell
+// stubbornCommand is a command that leaves behind all that a session can: a shell
 // that ignores the hangup, a child with a session of its own, and a daemon.
 // Each carries mark in its arguments.
-func stubborn(mark string) string {
+func stubbornCommand(mark string) string {
 	sleep := "exec -a " + mark + " sleep 3000"
 	return "trap '' HUP TERM; (trap '' HUP TERM; " + sleep + ") & setsid bash -c '" + sleep + "' & (bash -c 'trap \"\" HUP TERM; " + sleep + "' & ) ; " +
 		"(setsid bash -c '(" + sleep + " &)'); bash -c '" + sleep + "'"
@@ -30,8 +30,8 @@ func stubborn(mark string) string {
 
 const stubbornProcesses = 5
 
-// alive counts the container's processes that carry mark.
-func (l *Lab) alive(t *testing.T, mark string) int {
+// countProcesses counts the container's processes that carry mark.
+func (l *Lab) countProcesses(t *testing.T, mark string) int {
 	t.Helper()
 	out, err := exec.Command("pgrep", "-c", "-f", "^"+mark+" ").Output()
 	n, perr := strconv.Atoi(strings.TrimSpace(string(out)))
@@ -50,7 +50,7 @@ type victim struct {
 	sshd, sshdPriv int // the user's sshd process and the monitor above it
 }
 
-func (l *Lab) victim(t *testing.T, tty bool) victim {
+func (l *Lab) openVictim(t *testing.T, tty bool) victim {
 	t.Helper()
 	v := victim{mark: fmt.Sprintf("mark%d-%d-", os.Getpid(), marks.Add(1))}
 	ssh := func(args ...string) *exec.Cmd {
@@ -61,10 +61,10 @@ func (l *Lab) victim(t *testing.T, tty bool) victim {
 	if tty {
 		s := open(t, ssh())
 		s.expect(`[$%#] `)
-		s.send(stubborn(v.mark) + "\r")
+		s.send(stubbornCommand(v.mark) + "\r")
 		v.client = s.cmd
 	} else {
-		v.client = ssh(stubborn(v.mark))
+		v.client = ssh(stubbornCommand(v.mark))
 		in, err := v.client.StdinPipe() // held open, like a terminal's
 		if err != nil {
 			t.Fatal(err)
@@ -79,7 +79,7 @@ func (l *Lab) victim(t *testing.T, tty bool) victim {
 		})
 	}
 	eventually(t, patience, func() (bool, string) {
-		n := l.alive(t, v.mark)
+		n := l.countProcesses(t, v.mark)
 		return n == stubbornProcesses, fmt.Sprintf("%d of the session's processes", n)
 	})
 	v.helper = helperOf(t, v.mark)
@@ -160,14 +160,14 @@ func TestDeath(t *testing.T) {
 			"sshd's monitor and user": func(t *testing.T, v victim) { kill(t, v.sshdPriv); kill(t, v.sshd) },
 		} {
 			t.Run(fmt.Sprintf("%s, tty %v", name, tty), func(t *testing.T) {
-				v := lab.victim(t, tty)
+				v := lab.openVictim(t, tty)
 				helpers = append(helpers, v.helper)
 				end(t, v)
-				eventually(t, within, func() (bool, string) {
-					n := lab.alive(t, v.mark)
+				eventually(t, endBound, func() (bool, string) {
+					n := lab.countProcesses(t, v.mark)
 					return n == 0, fmt.Sprintf("%d processes left", n)
 				})
-				eventually(t, within, func() (bool, string) {
+				eventually(t, endBound, func() (bool, string) {
 					err := syscall.Kill(v.helper, 0)
 					return err == syscall.ESRCH, fmt.Sprintf("berth-session %d: %v", v.helper, err)
 				})
@@ -195,7 +195,7 @@ func TestBackgroundEndsWithTheSession(t *testing.T) {
 	if r.Status != 6 {
 		t.Errorf("%+v", r)
 	}
-	eventually(t, within, func() (bool, string) { n := lab.alive(t, mark); return n == 0, fmt.Sprint(n) })
+	eventually(t, endBound, func() (bool, string) { n := lab.countProcesses(t, mark); return n == 0, fmt.Sprint(n) })
 }
 
 // With linger it stays.
@@ -204,7 +204,7 @@ func TestLinger(t *testing.T) {
 	mark := fmt.Sprintf("mark%d-%d-", os.Getpid(), marks.Add(1))
 	l.run(t, "alice", "setsid bash -c 'exec -a "+mark+" sleep 3000' >/dev/null 2>&1 </dev/null & while ! pgrep -f ^"+mark+" >/dev/null; do :; done")
 	l.run(t, "alice", "true")
-	if n := l.alive(t, mark); n != 1 {
+	if n := l.countProcesses(t, mark); n != 1 {
 		t.Errorf("%d processes of the lingering session", n)
 	}
 	l.run(t, "alice", "pkill -f ^"+mark)
@@ -229,7 +229,7 @@ func TestForkBomb(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = bomb.Wait()
-	eventually(t, within, func() (bool, string) { n := processes(); return n == 0, fmt.Sprintf("%d processes left", n) })
+	eventually(t, endBound, func() (bool, string) { n := processes(); return n == 0, fmt.Sprintf("%d processes left", n) })
 	if out := l.run(t, "bob", "id -un"); out != "bob\n" {
 		t.Errorf("bob: %q", out)
 	}

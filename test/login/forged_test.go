@@ -74,7 +74,7 @@ func TestForgedEnvironment(t *testing.T) {
 	}
 	// These do something to an ordinary program.
 	mark := lab.Path("home/alice/LOADED")
-	lab.preload(t, lab.Path("home/alice/evil.so"), mark)
+	lab.buildPreload(t, lab.Path("home/alice/evil.so"), mark)
 	write(t, lab.Path("home/alice/rc"), "touch "+mark+"\n")
 	loaded := func(cmd *exec.Cmd) bool {
 		_ = os.Remove(mark)

@@ -35,9 +35,9 @@ func greeter(t *testing.T, network, address string) net.Listener {
 	return l
 }
 
-// reached is what a client hears that connects by a forward which ssh offers at
+// dialForward returns what a client hears that connects by a forward which ssh offers at
 // address.
-func reached(t *testing.T, ssh *exec.Cmd, network, address string) string {
+func dialForward(t *testing.T, ssh *exec.Cmd, network, address string) string {
 	t.Helper()
 	if err := ssh.Start(); err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func noForwarding(t *testing.T) {
 		},
 		"-L, a socket of the host": func(host string) (bool, bool, any) {
 			near := filepath.Join(t.TempDir(), "near")
-			heard := reached(t, lab.SSH(host, "-N", "-L", near+":"+service), "unix", near)
+			heard := dialForward(t, lab.SSH(host, "-N", "-L", near+":"+service), "unix", near)
 			return heard == "reached\n", heard == "", heard
 		},
 		"-R": func(host string) (bool, bool, any) {

@@ -47,9 +47,9 @@ var traps = []trap{
 	{file: ".kshrc", text: "$T\n", host: "alice", never: "no user here has ksh"},
 }
 
-// code is what traps lead to, once for each home: it leaves a file in the home if
+// setTrap makes what traps lead to, once for each home: it leaves a file in the home if
 // it runs where the lab's directory is, which is on the host.
-func (l *Lab) code(t *testing.T, host string) (trigger string) {
+func (l *Lab) setTrap(t *testing.T, host string) (trigger string) {
 	t.Helper()
 	home := l.Path("home/" + host)
 	trigger = "test -d " + l.Dir + " && touch " + home + "/ESCAPED"
@@ -58,12 +58,12 @@ func (l *Lab) code(t *testing.T, host string) (trigger string) {
 		t.Fatal(err)
 	}
 	write(t, home+"/zdotdir/.zshenv", trigger+"\n")
-	l.preload(t, home+"/preload.so", home+"/ESCAPED")
+	l.buildPreload(t, home+"/preload.so", home+"/ESCAPED")
 	return trigger
 }
 
-// preload makes a library that leaves a file where it is loaded on the host.
-func (l *Lab) preload(t *testing.T, path, mark string) {
+// buildPreload makes a library that leaves a file where it is loaded on the host.
+func (l *Lab) buildPreload(t *testing.T, path, mark string) {
 	t.Helper()
 	source := filepath.Join(t.TempDir(), "preload.c")
 	write(t, source, `#include <fcntl.h>
@@ -79,8 +79,8 @@ __attribute__((constructor)) static void loaded(void)
 	}
 }
 
-// sprung logs in, and tells whether the trap went off.
-func (l *Lab) sprung(t *testing.T, cmd *exec.Cmd, host string, shell bool) bool {
+// springsTrap logs in, and tells whether the trap went off.
+func (l *Lab) springsTrap(t *testing.T, cmd *exec.Cmd, host string, shell bool) bool {
 	t.Helper()
 	mark := l.Path("home/" + host + "/ESCAPED")
 	if err := os.Remove(mark); err != nil && !os.IsNotExist(err) {
@@ -105,7 +105,7 @@ func TestNoHostCode(t *testing.T) {
 	triggers := map[string]string{}
 	for _, host := range []string{"alice", "erin"} {
 		l.run(t, host, "true") // the home is there
-		triggers[host] = l.code(t, host)
+		triggers[host] = l.setTrap(t, host)
 	}
 	// Stock Debian 12: ~/.pam_environment is obeyed.
 	l.Exec(t, "sed", "-i", "s,pam_env.so envfile=,pam_env.so user_readenv=1 envfile=,", "/etc/pam.d/sshd")
@@ -130,7 +130,7 @@ func TestNoHostCode(t *testing.T) {
 		write(t, path, strings.NewReplacer("$T", triggers[c.host], "$H", l.Path("home/"+c.host)).Replace(c.text))
 		name := c.host + "'s " + c.file + ", " + strings.TrimSpace(c.text)
 		for _, shell := range []bool{false, true} {
-			if l.sprung(t, careless.SSH(c.host, command(shell)...), c.host, shell) {
+			if l.springsTrap(t, careless.SSH(c.host, command(shell)...), c.host, shell) {
 				t.Errorf("%s: ran on the host", name)
 			}
 		}
@@ -138,7 +138,7 @@ func TestNoHostCode(t *testing.T) {
 			if c.missing != missing && c.never == "" {
 				continue
 			}
-			if went := l.sprung(t, v.SSH(c.host, command(c.shell)...), c.host, c.shell); went != (c.never == "") {
+			if went := l.springsTrap(t, v.SSH(c.host, command(c.shell)...), c.host, c.shell); went != (c.never == "") {
 				t.Errorf("%s, on a host without %q: ran %v; %s", name, missing, went, c.never)
 			}
 		}

@@ -68,8 +68,8 @@ func (l *Lab) run(t *testing.T, host, command string) string {
 	return r.Out
 }
 
-// logged waits until the lab's log has a line with all of words.
-func (l *Lab) logged(t *testing.T, words ...string) string {
+// awaitLog waits until the lab's log has a line with all of words.
+func (l *Lab) awaitLog(t *testing.T, words ...string) string {
 	t.Helper()
 	var found string
 	eventually(t, 10*time.Second, func() (bool, string) {

@@ -58,8 +58,8 @@ func TestFirstLogin(t *testing.T) {
 	if want := "carol 700\ncarol 700\ncarol 600\n"; !strings.HasSuffix(owner, "carol 700\ncarol 600\n") || !strings.HasPrefix(owner, "carol 7") {
 		t.Errorf("home on the host: %q, want like %q", owner, want)
 	}
-	l.logged(t, "session requested", "user=carol", "kind=shell")
-	l.logged(t, "session ended", "user=carol", "status=7")
+	l.awaitLog(t, "session requested", "user=carol", "kind=shell")
+	l.awaitLog(t, "session ended", "user=carol", "status=7")
 }
 
 // Every user's id inside is her id outside, names and all, in the image with a

@@ -28,7 +28,7 @@ func status(t *testing.T, pid int) map[string]string {
 // While a session runs, neither of its ends holds a right that the user lacks,
 // and she cannot look into either.
 func TestSessionHoldsNoPrivilege(t *testing.T) {
-	v := lab.victim(t, false)
+	v := lab.openVictim(t, false)
 	uid := strings.TrimSpace(lab.Exec(t, "id", "-u", "alice"))
 	gid := strings.TrimSpace(lab.Exec(t, "id", "-g", "alice"))
 	four := func(id string) string { return strings.Join([]string{id, id, id, id}, " ") }
@@ -47,7 +47,7 @@ func TestSessionHoldsNoPrivilege(t *testing.T) {
 		_ = own.Wait()
 	}()
 	for _, file := range looked {
-		eventually(t, patience, func() (bool, string) { // once it has become her
+		eventually(t, patience, func() (bool, string) { // commandTime it has become her
 			return reads(own.Process.Pid, file), "she cannot read " + file + " of a process of her own: the test shows nothing"
 		})
 	}

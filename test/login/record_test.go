@@ -53,7 +53,7 @@ func TestRecordOfDeaths(t *testing.T) {
 		"the client is killed":    {func(v victim) int { return v.client.Process.Pid }, "ended", map[string]string{"reason": "hangup", "status": "", "user": "alice"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := lab.victim(t, false)
+			v := lab.openVictim(t, false)
 			if err := syscall.Kill(c.end(v), syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
@@ -222,7 +222,7 @@ func TestJournal(t *testing.T) {
 	if first["BERTH_EVENT"] != "requested" || first["BERTH_COMMAND"] != command {
 		t.Errorf("%s, %d bytes of a command of %d", first["BERTH_EVENT"], len(first["BERTH_COMMAND"]), len(command))
 	}
-	v := l.victim(t, false)
+	v := l.openVictim(t, false)
 	if err := syscall.Kill(v.helper, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func (l *Lab) refusal(t *testing.T, r Result, words ...string) string {
 			t.Errorf("%q does not say %q", line, word)
 		}
 	}
-	return l.logged(t, "id="+id[1], "reason=")
+	return l.awaitLog(t, "id="+id[1], "reason=")
 }
 
 func TestRefusedAccounts(t *testing.T) {

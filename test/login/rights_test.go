@@ -154,7 +154,7 @@ func sleeper(t *testing.T, who string) (mark, pid string) {
 	if err != nil {
 		t.Fatalf("%s's session says no pid: %v", who, err)
 	}
-	eventually(t, patience, func() (bool, string) { return lab.alive(t, mark) == 1, "no process" })
+	eventually(t, patience, func() (bool, string) { return lab.countProcesses(t, mark) == 1, "no process" })
 	return mark, strings.TrimSpace(line)
 }
 
@@ -201,13 +201,13 @@ func startUpFile(t *testing.T, who string) (bool, any) {
 func leftBehind(t *testing.T, who string) (bool, any) {
 	mark := fmt.Sprintf("mark%d-%d-", os.Getpid(), marks.Add(1))
 	lab.run(t, who, "setsid bash -c 'trap \"\" HUP TERM; exec -a "+mark+" sleep 3000' </dev/null >/dev/null 2>&1 & until pgrep -f ^"+mark+"; do :; done")
-	gone := time.After(within)
+	gone := time.After(endBound)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			if lab.alive(t, mark) == 0 {
+			if lab.countProcesses(t, mark) == 0 {
 				return false, "it has ended"
 			}
 		case <-gone:

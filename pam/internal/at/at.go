@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Supported fails where the kernel lacks openat2(2), before anything is begun that
+// CheckKernel fails where the kernel lacks openat2(2), before anything is begun that
 // could not be taken back without it.
-func Supported() error {
+func CheckKernel() error {
 	fd, err := unix.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC})
 	if err != nil {
 		return fmt.Errorf("openat2(2): %w", err)
@@ -24,8 +24,8 @@ func Supported() error {
 	return unix.Close(fd)
 }
 
-// mostTries is how often an open that is disturbed is tried again.
-const mostTries = 100
+// maxTries is how often an open that is disturbed is tried again.
+const maxTries = 100
 
 // Open opens the one name in dir; flags and mode are open(2)'s. No symbolic
 // link is followed, and no other file system is entered unless cross is set
@@ -41,7 +41,7 @@ func Open(dir int, name string, flags int, mode uint32, cross bool) (int, error)
 	fd, err := unix.Openat2(dir, name, &how)
 	// Something was renamed meanwhile; or, for longer than a login can wait, a
 	// user holds a lease on her file (fcntl(2), F_SETLEASE).
-	for try := 0; try < mostTries && (errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)); try++ {
+	for try := 0; try < maxTries && (errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)); try++ {
 		fd, err = unix.Openat2(dir, name, &how)
 	}
 	if err != nil {

@@ -104,13 +104,13 @@ func TestSweepOpensNoOthersFile(t *testing.T) {
 // However many names are planted, a login removes some and goes on.
 func TestSweepIsBounded(t *testing.T) {
 	dir, fd := tree(t)
-	for i := range 2 * mostSwept {
+	for i := range 2 * maxSwept {
 		if err := os.WriteFile(filepath.Join(dir, "prefix."+string(rune('a'+i))), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	Sweep(fd, "prefix.", Remove)
-	if left, err := os.ReadDir(dir); err != nil || len(left) != mostSwept {
+	if left, err := os.ReadDir(dir); err != nil || len(left) != maxSwept {
 		t.Errorf("%d left, %v", len(left), err)
 	}
 }

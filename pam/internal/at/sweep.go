@@ -49,7 +49,7 @@ func removeAll(dir int, name string, owner uint32) error {
 
 // Locks on files and directories say that their maker lives (flock(2)). NFS has
 // none for directories: there, age decides.
-const abandoned = 2 * time.Hour
+const abandonedAge = 2 * time.Hour
 
 // Lock locks fd for as long as the process lives. It reports false where
 // somebody else has the lock.
@@ -57,19 +57,19 @@ func Lock(fd int) bool {
 	return !errors.Is(unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// mostSwept is how much is removed at a time: a login waits, and a user can
+// maxSwept is how much is removed at a time: a login waits, and a user can
 // make any number of names.
-const mostSwept = 100
+const maxSwept = 100
 
 // Sweep removes, by remove, the entries of dir whose names begin with prefix and
 // whose maker is gone.
 func Sweep(dir int, prefix string, remove func(dir int, name string) error) {
-	for _, name := range begins(dir, prefix) {
+	for _, name := range namesWithPrefix(dir, prefix) {
 		fd, err := openMade(dir, name)
 		if err != nil {
 			continue
 		}
-		if left(fd) {
+		if isAbandoned(fd) {
 			_ = remove(dir, name)
 		}
 		unix.Close(fd)
@@ -99,8 +99,8 @@ func openMade(dir int, name string) (int, error) {
 	return -1, fmt.Errorf("%s is neither directory nor a file with one name", name)
 }
 
-// begins returns the first names in dir that begin with prefix.
-func begins(dir int, prefix string) (found []string) {
+// namesWithPrefix returns the first names in dir that begin with prefix.
+func namesWithPrefix(dir int, prefix string) (found []string) {
 	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
@@ -111,7 +111,7 @@ func begins(dir int, prefix string) (found []string) {
 		names, err := file.Readdirnames(1000)
 		for _, name := range names {
 			if len(name) > len(prefix) && name[:len(prefix)] == prefix {
-				if found = append(found, name); len(found) == mostSwept {
+				if found = append(found, name); len(found) == maxSwept {
 					return found
 				}
 			}
@@ -122,11 +122,11 @@ func begins(dir int, prefix string) (found []string) {
 	}
 }
 
-func left(fd int) bool {
+func isAbandoned(fd int) bool {
 	err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil || errors.Is(err, unix.EWOULDBLOCK) {
 		return err == nil
 	}
 	var st unix.Stat_t
-	return unix.Fstat(fd, &st) == nil && time.Since(time.Unix(st.Mtim.Unix())) > abandoned
+	return unix.Fstat(fd, &st) == nil && time.Since(time.Unix(st.Mtim.Unix())) > abandonedAge
 }

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mostLinks is where a chain of symbolic links is given up (path_resolution(7)).
-const mostLinks = 40
+// maxLinks is where a chain of symbolic links is given up (path_resolution(7)).
+const maxLinks = 40
 
 // Walk opens the directory at an absolute path, as a path only (O_PATH), which
 // asks for no right to read it: root has none on an NFS export that squashes
@@ -63,7 +63,7 @@ func Reach(path string, uid int, create bool) (int, error) {
 			at = filepath.Join(at+"/", name)
 			continue
 		}
-		if links++; links > mostLinks {
+		if links++; links > maxLinks {
 			unix.Close(dir)
 			return -1, fmt.Errorf("%s: %w", path, unix.ELOOP)
 		}
@@ -138,7 +138,7 @@ func OpenOwned(path string) (*os.File, error) {
 	if !filepath.IsAbs(path) {
 		return nil, fmt.Errorf("%s: not an absolute path", path)
 	}
-	for range mostLinks {
+	for range maxLinks {
 		path = filepath.Clean(path)
 		dir, err := Walk(filepath.Dir(path), 0, false)
 		if err != nil {
@@ -164,12 +164,12 @@ func OpenOwned(path string) (*os.File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		return owned(fd, path)
+		return checkOwner(fd, path)
 	}
 	return nil, fmt.Errorf("%s: %w", path, unix.ELOOP)
 }
 
-func owned(fd int, path string) (*os.File, error) {
+func checkOwner(fd int, path string) (*os.File, error) {
 	file := os.NewFile(uintptr(fd), path)
 	var st unix.Stat_t
 	err := unix.Fstat(fd, &st)

@@ -91,8 +91,8 @@ func (m *maker) make() (made bool, err error) {
 	}
 	if !m.own {
 		made, err = m.makeAsRoot()
-		if err == nil || !m.hers(err) {
-			return made, m.named(err)
+		if err == nil || !m.isForUser(err) {
+			return made, m.withPath(err)
 		}
 		if berr := m.become(); berr != nil {
 			return false, berr
@@ -101,11 +101,11 @@ func (m *maker) make() (made bool, err error) {
 	// With her rights alone nothing can be made that she could not make herself.
 	parent, err := at.Walk(filepath.Dir(m.Path), m.UID, true)
 	if err != nil {
-		return false, m.named(err)
+		return false, m.withPath(err)
 	}
 	defer unix.Close(parent)
 	made, err = m.build(parent, filepath.Base(m.Path))
-	return made, m.named(err)
+	return made, m.withPath(err)
 }
 
 func (m *maker) makeAsRoot() (made bool, err error) {
@@ -117,16 +117,16 @@ func (m *maker) makeAsRoot() (made bool, err error) {
 	return m.build(parent, filepath.Base(m.Path))
 }
 
-// hers reports whether what root could not do is hers to do: in a directory
+// isForUser reports whether what root could not do is hers to do: in a directory
 // that is hers alone, or where a server squashes root.
-func (m *maker) hers(err error) bool {
+func (m *maker) isForUser(err error) bool {
 	if unsafe := (*at.UnsafeError)(nil); errors.As(err, &unsafe) {
 		return unsafe.Owner == m.UID && !unsafe.Others
 	}
 	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)
 }
 
-func (m *maker) named(err error) error {
+func (m *maker) withPath(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -17,9 +17,9 @@ import (
 
 const owner = 4711
 
-// place is a directory that homes may be made in: every directory above it is
+// newParent is a directory that homes may be made in: every directory above it is
 // root's alone, which /tmp is not.
-func place(t *testing.T) string {
+func newParent(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var", "berth-home-test")
 	if err != nil {
@@ -44,9 +44,9 @@ func request(t *testing.T, path string) Request {
 }
 
 func TestParentsAreMadeAndChecked(t *testing.T) {
-	dir := place(t)
+	dir := newParent(t)
 	path := filepath.Join(dir, "a/b/nina")
-	if made, err := Open(request(t, path), quiet); err != nil || !made {
+	if made, err := Open(request(t, path), dropWarning); err != nil || !made {
 		t.Fatalf("made %v, %v", made, err)
 	}
 	for _, p := range []string{"a", "a/b"} {
@@ -58,7 +58,7 @@ func TestParentsAreMadeAndChecked(t *testing.T) {
 	if err := os.Symlink(filepath.Join(dir, "a"), filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	if made, err := Open(request(t, filepath.Join(dir, "link/otto")), quiet); err != nil || !made {
+	if made, err := Open(request(t, filepath.Join(dir, "link/otto")), dropWarning); err != nil || !made {
 		t.Errorf("through root's own link: %v, %v", made, err)
 	}
 	for name, spoil := range map[string]func(string) error{
@@ -74,7 +74,7 @@ func TestParentsAreMadeAndChecked(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, path := range []string{"nina", "sub/nina", "new/nina"} {
-			if made, err := Open(request(t, filepath.Join(bad, path)), quiet); err == nil || made {
+			if made, err := Open(request(t, filepath.Join(bad, path)), dropWarning); err == nil || made {
 				t.Errorf("%s/%s: made %v, %v", name, path, made, err)
 			}
 		}
@@ -88,7 +88,7 @@ func TestParentsAreMadeAndChecked(t *testing.T) {
 func TestFiftyAtOnce(t *testing.T) {
 	if os.Getenv("BERTH_TEST_OPEN") != "" {
 		made, err := Open(Request{User: "nina", UID: owner, GID: owner, Path: os.Getenv("BERTH_TEST_OPEN"), Skel: os.Getenv("BERTH_TEST_SKEL"),
-			SkelGiven: true, Umask: 0o077, UmaskGiven: true}, quiet)
+			SkelGiven: true, Umask: 0o077, UmaskGiven: true}, dropWarning)
 		st, serr := os.Stat(filepath.Join(os.Getenv("BERTH_TEST_OPEN"), "many"))
 		if err != nil || serr != nil || st.Size() != 1<<20 {
 			t.Fatalf("%v, %v, %v", err, serr, st)
@@ -96,7 +96,7 @@ func TestFiftyAtOnce(t *testing.T) {
 		fmt.Println("made", made)
 		return
 	}
-	dir := place(t)
+	dir := newParent(t)
 	r := request(t, filepath.Join(dir, "nina"))
 	if err := os.Chmod(filepath.Dir(r.Skel), 0o755); err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestFiftyAtOnce(t *testing.T) {
 // What a maker that was killed left is cleared by the next, what one that lives
 // works on is not.
 func TestSweep(t *testing.T) {
-	dir := place(t)
+	dir := newParent(t)
 	r := request(t, filepath.Join(dir, "nina"))
 	prefix := (&maker{Request: r}).prefix()
 	dead, living := filepath.Join(dir, prefix+"1.x"), filepath.Join(dir, prefix+"2.x")
@@ -145,7 +145,7 @@ func TestSweep(t *testing.T) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(r, quiet); err != nil {
+	if _, err := Open(r, dropWarning); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(dead); err == nil {
@@ -158,16 +158,16 @@ func TestSweep(t *testing.T) {
 
 // A broken skeleton leaves nothing.
 func TestNothingHalfMade(t *testing.T) {
-	dir := place(t)
+	dir := newParent(t)
 	r := request(t, filepath.Join(dir, "nina"))
 	deep := r.Skel
-	for range deepest + 2 {
+	for range maxDepth + 2 {
 		deep = filepath.Join(deep, "d")
 	}
 	if err := os.MkdirAll(deep, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if made, err := Open(r, quiet); err == nil || made {
+	if made, err := Open(r, dropWarning); err == nil || made {
 		t.Errorf("made %v, %v", made, err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
@@ -175,4 +175,4 @@ func TestNothingHalfMade(t *testing.T) {
 	}
 }
 
-func quiet(string) {}
+func dropWarning(string) {}

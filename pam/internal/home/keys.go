@@ -18,8 +18,8 @@ import (
 const (
 	keysName = "authorized_keys"
 	// keysPrefix begins the name of a file of keys that is being written.
-	keysPrefix = ".authorized_keys.berth."
-	mostKeys   = 1 << 20
+	keysPrefix  = ".authorized_keys.berth."
+	maxKeysSize = 1 << 20
 )
 
 // firstKeys reads what a first authorized_keys holds, as root, from a place that
@@ -42,9 +42,9 @@ func (m *maker) firstKeys() []byte {
 		return nil
 	}
 	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, mostKeys+1))
-	if err == nil && len(text) > mostKeys {
-		err = fmt.Errorf("%s: more than %d KiB", path, mostKeys>>10)
+	text, err := io.ReadAll(io.LimitReader(file, maxKeysSize+1))
+	if err == nil && len(text) > maxKeysSize {
+		err = fmt.Errorf("%s: more than %d KiB", path, maxKeysSize>>10)
 	}
 	if err != nil {
 		m.warn("authorized_keys=: " + err.Error())
@@ -101,7 +101,7 @@ func (m *maker) makeKeys(home int, fresh bool) error {
 	}
 	defer unix.Close(ssh)
 	if !fresh {
-		if err := m.isHers(ssh, ".ssh"); err != nil {
+		if err := m.checkUsers(ssh, ".ssh"); err != nil {
 			return err
 		}
 	}
@@ -175,7 +175,7 @@ func (m *maker) keysAsUser() error {
 		return fmt.Errorf("keys in %s: %w", m.Path, err)
 	}
 	defer unix.Close(home)
-	if err := m.isHers(home, "it"); err != nil {
+	if err := m.checkUsers(home, "it"); err != nil {
 		return fmt.Errorf("keys in %s: %w", m.Path, err)
 	}
 	if err := m.makeKeys(home, false); err != nil {
@@ -184,7 +184,7 @@ func (m *maker) keysAsUser() error {
 	return nil
 }
 
-func (m *maker) isHers(fd int, what string) error {
+func (m *maker) checkUsers(fd int, what string) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return os.NewSyscallError("fstat", err)

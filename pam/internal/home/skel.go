@@ -16,9 +16,9 @@ import (
 // What a skeleton may hold at most: it is copied while a login waits. Bytes are
 // those of data; a hole costs nothing.
 const (
-	mostEntries = 10000
-	mostBytes   = 256 << 20
-	deepest     = 64
+	maxEntries = 10000
+	maxBytes   = 256 << 20
+	maxDepth   = 64
 )
 
 // vendorSkel serves distributions that keep /etc for the administrator.
@@ -56,16 +56,16 @@ func (m *maker) copySkel(to int) error {
 
 // directory copies what is in from; path is its path in the home.
 func (c *copier) directory(from, to int, path string, depth int) error {
-	if depth > deepest {
-		return fmt.Errorf("%s: more than %d directories deep", path, deepest)
+	if depth > maxDepth {
+		return fmt.Errorf("%s: more than %d directories deep", path, maxDepth)
 	}
 	names, err := at.List(from)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if c.entries++; c.entries > mostEntries {
-			return fmt.Errorf("more than %d entries", mostEntries)
+		if c.entries++; c.entries > maxEntries {
+			return fmt.Errorf("more than %d entries", maxEntries)
 		}
 		inner := name
 		if path != "" {
@@ -182,8 +182,8 @@ func (c *copier) data(source, target *os.File) error {
 		if err != nil {
 			return err
 		}
-		if c.bytes += end - start; c.bytes > mostBytes {
-			return fmt.Errorf("more than %d MiB in all", mostBytes>>20)
+		if c.bytes += end - start; c.bytes > maxBytes {
+			return fmt.Errorf("more than %d MiB in all", maxBytes>>20)
 		}
 		if err := section(source, target, start, end-start); err != nil {
 			return err

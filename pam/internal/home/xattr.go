@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copied reports whether an extended attribute goes along: the user's own and
+// isCopied reports whether an extended attribute goes along: the user's own and
 // access control lists. Security labels are the policy's, capabilities no
 // user's, trusted attributes root's (xattr(7)).
-func copied(name string) bool {
+func isCopied(name string) bool {
 	return strings.HasPrefix(name, "user.") || name == "system.posix_acl_access" || name == "system.posix_acl_default"
 }
 
@@ -24,7 +24,7 @@ func (c *copier) attributes(from, to int) error {
 		return err
 	}
 	for _, name := range names {
-		if !copied(name) {
+		if !isCopied(name) {
 			continue
 		}
 		value, err := attribute(from, name)

@@ -37,22 +37,22 @@ var (
 	ErrUnsafe = errors.New("does not belong to root alone")
 )
 
-func fit(s string) bool {
+func isField(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == ':' })
 }
 
 // text is the record as it stands in the file: a line as in passwd(5), and lines
 // as in group(5) with no members.
 func (r Record) text() (string, error) {
-	if r.User == "" || !fit(r.User) || !fit(r.Home) || !fit(r.Shell) {
+	if r.User == "" || !isField(r.User) || !isField(r.Home) || !isField(r.Shell) {
 		return "", fmt.Errorf("user %q, home %q, shell %q: %w", r.User, r.Home, r.Shell, ErrUnfit)
 	}
-	if !fit(r.Gecos) {
+	if !isField(r.Gecos) {
 		r.Gecos = ""
 	}
 	lines := []string{fmt.Sprintf("%s:x:%d:%d:%s:%s:%s", r.User, r.UID, r.GID, r.Gecos, r.Home, r.Shell)}
 	for gid, name := range r.Groups {
-		if name != "" && fit(name) && !strings.Contains(name, ",") {
+		if name != "" && isField(name) && !strings.Contains(name, ",") {
 			lines = append(lines, fmt.Sprintf("%s:x:%d:", name, gid))
 		}
 	}

@@ -31,9 +31,9 @@ type Call struct {
 }
 
 const (
-	mostLines   = 20       // of output that reach the log
-	longestLine = 400      // bytes
-	mostLeft    = 64 << 10 // what a pipe holds (pipe(7))
+	maxLines    = 20       // of output that reach the log
+	maxLineSize = 400      // bytes
+	pipeSize    = 64 << 10 // what a pipe holds (pipe(7))
 	// margin is what is left of the time for saying so.
 	margin = 100 * time.Millisecond
 )
@@ -79,7 +79,7 @@ func run(c Call, log func(string)) error {
 	said := make(chan struct{})
 	go func() {
 		defer close(said)
-		logLines(&output{reader, mostLeft}, log)
+		logLines(&output{reader, pipeSize}, log)
 	}()
 	err = cmd.Wait()
 	// A daemon that the script started may keep its output open: what it says
@@ -125,7 +125,7 @@ func (o *output) Read(b []byte) (int, error) {
 
 // logLines logs the first lines, cut where they are long.
 func logLines(r io.Reader, log func(string)) {
-	lines := bufio.NewReaderSize(r, longestLine)
+	lines := bufio.NewReaderSize(r, maxLineSize)
 	n, inside := 0, false
 	for {
 		text, more, err := lines.ReadLine()
@@ -133,13 +133,13 @@ func logLines(r io.Reader, log func(string)) {
 			break
 		}
 		if !inside { // else the rest of a line that was cut
-			if n++; n <= mostLines && len(text) > 0 {
+			if n++; n <= maxLines && len(text) > 0 {
 				log("exec: " + string(text))
 			}
 		}
 		inside = more
 	}
-	if n > mostLines {
-		log(fmt.Sprintf("exec: %d lines more", n-mostLines))
+	if n > maxLines {
+		log(fmt.Sprintf("exec: %d lines more", n-maxLines))
 	}
 }

@@ -99,7 +99,7 @@ func (s *server) accept() error {
 		var fd int
 		if rerr := raw.Read(func(listener uintptr) bool {
 			fd, _, err = unix.Accept4(int(listener), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
-			return err != unix.EAGAIN
+			return !errors.Is(err, unix.EAGAIN)
 		}); rerr != nil {
 			return fmt.Errorf("listener: %w", rerr)
 		}

@@ -88,7 +88,7 @@ func (p *pool) receive() error {
 		var err error
 		if rerr := p.spawner.Read(func(fd uintptr) bool {
 			n, oobn, _, _, err = unix.Recvmsg(int(fd), text, oob, unix.MSG_CMSG_CLOEXEC)
-			return err != unix.EAGAIN
+			return !errors.Is(err, unix.EAGAIN)
 		}); rerr != nil {
 			return fmt.Errorf("spawner: %w", rerr)
 		}

@@ -71,7 +71,7 @@ func (v *supervisor) register(line *lifeline.Conn, peer lifeline.Peer) error {
 	var n int
 	for err == nil {
 		n, _, err = unix.Recvfrom(v.keeper.fd, answer[:], 0)
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 		err = nil

@@ -14,6 +14,7 @@ import (
 	"berth/helper/internal/guest/proctree"
 	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/paths"
+	"berth/test/coverage"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,6 +38,7 @@ func (v *supervisor) becomeWatcher(line *lifeline.Conn, pid int) error {
 			linger = "1"
 		}
 		argv := []string{path, "watch", strconv.Itoa(pid), linger, strconv.Itoa(int(fd)), strconv.Itoa(v.keeper.fd)}
+		coverage.Flush()
 		err = unix.Exec(path, argv, []string{})
 	}); cerr != nil {
 		err = cerr

@@ -14,6 +14,7 @@ import (
 
 	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/threads"
+	"berth/test/coverage"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,6 +57,7 @@ func Start() (Caller, error) {
 // Execute makes this process the program at path, with the arguments that it was
 // itself started with. It returns only when it fails.
 func Execute(path string, env []string) error {
+	coverage.Flush()
 	restoreLimits() // it raises them itself, and takes them to its session
 	return unix.Exec(path, append([]string{path}, os.Args[1:]...), env)
 }
@@ -64,6 +66,7 @@ func Execute(path string, env []string) error {
 // makes an exit-signal only of that (session.c, session_exit_message). It does
 // not return.
 func DieBy(sig int) {
+	coverage.Flush()
 	runtime.LockOSThread()
 	// Past the Go runtime's handlers: struct sigaction of zeros is SIG_DFL.
 	var standard [4]uint64

@@ -127,7 +127,7 @@ func (c *Conn) AwaitByte() error {
 	var err error
 	if rerr := c.raw.Read(func(fd uintptr) bool {
 		n, _, err = unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK)
-		return err != unix.EAGAIN
+		return !errors.Is(err, unix.EAGAIN)
 	}); rerr != nil {
 		return fmt.Errorf("lifeline: %w", rerr)
 	}
@@ -179,7 +179,7 @@ func (c *Conn) Send(kind Kind, body []byte, fds ...int) error {
 		var err error
 		if werr := c.raw.Write(func(fd uintptr) bool {
 			n, err = unix.SendmsgN(int(fd), frame, oob, nil, unix.MSG_NOSIGNAL)
-			return err != unix.EAGAIN
+			return !errors.Is(err, unix.EAGAIN)
 		}); werr != nil {
 			return fmt.Errorf("lifeline: send: %w", werr)
 		}
@@ -223,7 +223,7 @@ func (c *Conn) readFull(p []byte) error {
 		var err error
 		if rerr := c.raw.Read(func(fd uintptr) bool {
 			n, oobn, _, _, err = unix.Recvmsg(int(fd), p[done:], oob[:unix.CmsgSpace(4*MaxFDs)], unix.MSG_CMSG_CLOEXEC)
-			return err != unix.EAGAIN
+			return !errors.Is(err, unix.EAGAIN)
 		}); rerr != nil {
 			return fmt.Errorf("lifeline: receive: %w", rerr)
 		}

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build coverage
+
+package main
+
+import _ "berth/test/coverage"
