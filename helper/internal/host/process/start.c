@@ -16,6 +16,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,8 +74,12 @@ __attribute__((noreturn, format(printf, 1, 2))) static void refuse(const char *f
 {
 	char why[512];
 	unsigned long uid = getuid();
+	static atomic_flag refused = ATOMIC_FLAG_INIT;
 	va_list list;
 
+	/* Several threads may get no further one at once: the first says so, and ends all. */
+	while (atomic_flag_test_and_set(&refused))
+		pause();
 	va_start(list, format);
 	vsnprintf(why, sizeof why, format, list);
 	va_end(list);
