@@ -23,7 +23,7 @@
 
 /* How long a supervisor may take to end its session when the other end is
  * gone. It asks, then tells, then kills within 2 s (package supervisor). */
-#define TERMINATE_TIMEOUT_MS 3500
+#define TERMINATE_TIMEOUT_MS 2500
 /* How long we wait for what a killed supervisor left to become ours. */
 #define ORPHANS_TIMEOUT_MS 10000
 #define LOOK_INTERVAL_MS 20
