@@ -49,6 +49,11 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	lab = &Lab{l}
+	// So that PAM has her record: some tests run berth-session without a login.
+	if r := finish(lab.SSH("alice", "true")); r.Status != 0 {
+		fmt.Fprintf(os.Stderr, "alice cannot log in: %+v\n", r)
+		return lab.Close(1)
+	}
 	return lab.Close(m.Run())
 }
 
