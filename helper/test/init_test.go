@@ -314,7 +314,7 @@ func TestKeeperWaitsForDescriptors(t *testing.T) {
 	}
 	labs.Eventually(t, labs.Patience, func() (bool, string) {
 		log, _ := exec.Command("docker", "logs", l.Container(t)).CombinedOutput()
-		return strings.Contains(string(log), "no supervisor can register"), string(log)
+		return strings.Contains(string(log), "supervisors cannot register"), string(log)
 	})
 	spent := cpuTicks(t, first)
 	time.Sleep(time.Second) // the time that is measured
