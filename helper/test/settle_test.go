@@ -168,7 +168,7 @@ func TestUpReportsCause(t *testing.T) {
 	program = l.Path("guest/berth-init")
 	spoil(program, "/usr/bin/false")
 	r = l.Try("sh", "-c", "berth down && berth up")
-	if r.Status != 1 || !strings.Contains(r.Err, "ends as soon as it is started") {
+	if r.Status != 1 || !strings.Contains(r.Err, "ends right after each start, ") {
 		t.Errorf("a crash loop: %+v", r)
 	}
 	mend(program)

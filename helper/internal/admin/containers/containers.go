@@ -7,6 +7,7 @@
 package containers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -155,7 +156,7 @@ func (c Container) awaitService(ctx context.Context) error {
 		}
 		health, herr := c.Engine.Health(ctx, c.name())
 		if herr == nil && health.Restarts > 1 {
-			return fmt.Errorf("%s ends right after each start, %d times so far: %s", c.name(), health.Restarts, health.LastLog)
+			return fmt.Errorf("%s ends right after each start, %d times so far: %s", c.name(), health.Restarts, cmp.Or(health.LastLog, "it has logged nothing"))
 		}
 		select {
 		case <-tick.C:
