@@ -10,13 +10,20 @@ import (
 	"testing"
 )
 
+// buildNosys builds scripts/testdata/nosys.c.
+func buildNosys(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(filepath.Dir(built.host), "nosys")
+	if out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", path, "../scripts/testdata/nosys.c").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return path
+}
+
 // Below the floor nothing is done halfway: the session is refused and the log says
 // in one line what is missing; the site's script never has the host's descriptors.
 func TestKernelBelowTheFloor(t *testing.T) {
-	nosys := filepath.Join(filepath.Dir(built.host), "nosys")
-	if out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", nosys, "../scripts/testdata/nosys.c").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	nosys := buildNosys(t)
 	const floor = " (berth needs Linux 5.11 or newer)"
 	for lacks, c := range map[string]struct{ answer, log string }{
 		"":            {"open 0 close 0", ""}, // as it is: the trap works
@@ -48,4 +55,14 @@ func TestKernelBelowTheFloor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Another thread of the host may reap the worker before this one has looked at it. What
+// the worker has answered counts.
+func TestWorkerReapedAtOnce(t *testing.T) {
+	nosys := buildNosys(t)
+	_, path := program(t, "exit 0")
+	s := newSite(t, "exec="+path+" exec_failure=deny")
+	checkLines(t, s.session("set -- "+nosys+" reaped -- \"$@\"", user), "open 0 close 0")
+	s.checkHome(0o750)
 }

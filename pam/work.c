@@ -159,7 +159,7 @@ static void hush(pid_t pid)
 
 static int start_and_read(struct reader *r, char **argv)
 {
-	int ends[2], pidfd = -1, timely = 1, status = -1;
+	int ends[2], pidfd = -1, reaped = 0, timely = 1, status = -1;
 	sigset_t all, mask, quiet, pending;
 
 	if (pipe2(ends, O_CLOEXEC) != 0) {
@@ -184,7 +184,9 @@ static int start_and_read(struct reader *r, char **argv)
 	if (pid > 0) {
 		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 		failure = errno;
-		if (pidfd >= 0)
+		/* ESRCH: another thread of the host has reaped it. What it has answered counts. */
+		reaped = pidfd < 0 && failure == ESRCH;
+		if (pidfd >= 0 || reaped)
 			timely = berth_answer(r, ends[0]);
 		status = end_worker(r, pid, pidfd, timely ? UNTIL_KILL_MS : 0);
 	}
@@ -197,7 +199,7 @@ static int start_and_read(struct reader *r, char **argv)
 		berth_log(r->pamh, LOG_ERR, "fork: %m");
 		return PAM_SYSTEM_ERR;
 	}
-	if (pid > 0 && pidfd < 0) {
+	if (pid > 0 && pidfd < 0 && !reaped) {
 		errno = failure;
 		berth_log(r->pamh, LOG_ERR, "pidfd_open(2): %m%s", berth_floor(failure));
 		return PAM_SYSTEM_ERR;
