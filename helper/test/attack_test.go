@@ -26,6 +26,18 @@ func dialRaw() (int, error) {
 	return fd, unix.Connect(fd, &unix.SockaddrUnix{Name: socket})
 }
 
+// dialMany opens n connections and holds them.
+func dialMany(n int) (held []int, err error) {
+	for range n {
+		fd, err := dialRaw()
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, fd)
+	}
+	return held, nil
+}
+
 func frameHeader(kind lifeline.Kind, size uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{byte(kind)}, size)
 }
@@ -34,25 +46,17 @@ func frameHeader(kind lifeline.Kind, size uint32) []byte {
 // has been at it for a while, and leaves its connections to its end.
 var attacks = map[string]func() string{
 	"1,000 half-open connections": func() string {
-		var held []int
-		for range 1000 {
-			fd, err := dialRaw()
-			if err != nil {
-				return err.Error()
-			}
-			held = append(held, fd)
+		held, err := dialMany(1000)
+		if err != nil {
+			return err.Error()
 		}
 		time.Sleep(2 * time.Second) // while they are held, others log in
 		return fmt.Sprint(len(held))
 	},
 	"one byte a second": func() string {
-		var held []int
-		for range 50 {
-			fd, err := dialRaw()
-			if err != nil {
-				return err.Error()
-			}
-			held = append(held, fd)
+		held, err := dialMany(50)
+		if err != nil {
+			return err.Error()
 		}
 		frame := lifeline.Frame(lifeline.Start, identityBody)
 		// The tenth second is the server's last.

@@ -107,6 +107,15 @@ func forEach(sessions []*openSession, do func(*openSession)) {
 	all.Wait()
 }
 
+// checkAnswers has the sessions end by themselves.
+func checkAnswers(t *testing.T, sessions []*openSession) {
+	forEach(sessions, func(s *openSession) {
+		if err := s.answers(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // supervisors returns those that have a session whose program runs.
 func supervisors(t *testing.T, l *labs.Lab) (pids []int) {
 	t.Helper()
@@ -131,11 +140,7 @@ func TestThousandSessions(t *testing.T) {
 	}
 	answer := func(t *testing.T, sessions []*openSession) {
 		t.Helper()
-		forEach(sessions, func(s *openSession) {
-			if err := s.answers(); err != nil {
-				t.Error(err)
-			}
-		})
+		checkAnswers(t, sessions)
 	}
 	for _, death := range []struct {
 		name string
@@ -193,11 +198,7 @@ func TestEngineKilled(t *testing.T) {
 		if r := labs.Finish(l.SSH("alice", "id -un")); r.Out != "alice\n" || r.Err != "" {
 			t.Errorf("a login without an engine: %+v", r)
 		}
-		forEach(sessions, func(s *openSession) {
-			if err := s.answers(); err != nil {
-				t.Error(err)
-			}
-		})
+		checkAnswers(t, sessions)
 		forEach(sessions, (*openSession).end)
 		awaitState(t, l, before)
 		e.Start()
@@ -221,11 +222,7 @@ func TestEngineStoppedUnderLoad(t *testing.T) {
 	}
 	e.Start()
 	t.Logf("%d logins while the engine was stopped", logins)
-	forEach(sessions, func(s *openSession) {
-		if err := s.answers(); err != nil {
-			t.Error(err)
-		}
-	})
+	checkAnswers(t, sessions)
 	if out := l.Exec(t, "berth", "up"); !strings.Contains(out, "runs") {
 		t.Errorf("berth up: %s", out)
 	}

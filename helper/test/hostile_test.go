@@ -90,6 +90,20 @@ func processesOf(t *testing.T, l *labs.Lab, user string) (pids []int) {
 	return pids
 }
 
+// sweeperOf waits for the process that removes what a user left, the only one of theirs,
+// and returns its pid.
+func sweeperOf(t *testing.T, l *labs.Lab, user string) (pid int) {
+	t.Helper()
+	labs.Eventually(t, labs.Patience, func() (bool, string) {
+		all := processesOf(t, l, user)
+		if len(all) == 1 {
+			pid = all[0]
+		}
+		return pid != 0, "nobody sweeps"
+	})
+	return pid
+}
+
 // awaitEndOfAlice waits until nothing of alice's is left, for as long as is promised and a
 // little for the look itself.
 func awaitEndOfAlice(t *testing.T, l *labs.Lab) {

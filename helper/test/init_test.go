@@ -246,13 +246,7 @@ func TestSweepWhileSupervisorsDie(t *testing.T) {
 	if r.Out != "littered\n/tmp/litter\n" {
 		t.Fatalf("%+v", r)
 	}
-	sweeper := 0
-	labs.Eventually(t, labs.Patience, func() (bool, string) {
-		if all := processesOf(t, lab, "alice"); len(all) == 1 {
-			sweeper = all[0]
-		}
-		return sweeper != 0, "nobody sweeps"
-	})
+	sweeper := sweeperOf(t, lab, "alice")
 	for range 3 {
 		others := watchers(t, lab, "bob")
 		h, said := startOnScreenAs(t, lab, "bob", "sleep 3000 & echo up; wait")

@@ -41,11 +41,7 @@ func TestUpgradeFromOldNames(t *testing.T) {
 		text, _ := os.ReadFile(l.Path("log"))
 		return strings.Contains(strings.ReplaceAll(string(text), `\"`, `"`), note), string(text)
 	})
-	forEach(sessions, func(s *openSession) {
-		if err := s.answers(); err != nil {
-			t.Error(err)
-		}
-	})
+	checkAnswers(t, sessions)
 	labs.Eventually(t, labs.Patience, func() (bool, string) {
 		left := supervisors(t, l)
 		return len(left) == 0, strings.Join(strings.Fields(l.Exec(t, "berth", "status")), " ")

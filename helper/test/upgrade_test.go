@@ -57,11 +57,7 @@ func TestUpgrade(t *testing.T) {
 	if r := labs.Finish(l.SSH("bob", "id")); r.Status != 255 || !strings.Contains(r.Err, "not one of this gateway's users") {
 		t.Errorf("bob is out of range now: %+v", r)
 	}
-	forEach(sessions, func(s *openSession) {
-		if err := s.answers(); err != nil {
-			t.Error(err)
-		}
-	})
+	checkAnswers(t, sessions)
 	forEach(sessions, (*openSession).end)
 	awaitState(t, l, before)
 }
@@ -112,13 +108,7 @@ func TestWaitingSessionSurvivesRenewal(t *testing.T) {
 	if r := labs.Finish(l.SSH("alice", "BERTH_PROBE=litter /home/probe /tmp/litter 100000")); r.Out != "littered\n" {
 		t.Fatalf("%+v", r)
 	}
-	sweeper := 0
-	labs.Eventually(t, labs.Patience, func() (bool, string) {
-		if all := processesOf(t, l, "alice"); len(all) == 1 {
-			sweeper = all[0]
-		}
-		return sweeper != 0, "nobody sweeps"
-	})
+	sweeper := sweeperOf(t, l, "alice")
 	if err := syscall.Kill(sweeper, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

@@ -84,6 +84,20 @@ type session struct {
 	out *bufio.Reader
 }
 
+func startSession(cmd *exec.Cmd) (*session, error) {
+	s := &session{cmd: cmd}
+	var err error
+	if s.in, err = cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.out = bufio.NewReader(out)
+	return s, cmd.Start()
+}
+
 // open starts a session that copies its input to its output. With ssh's options
 // -tt its terminal is raw.
 func (c column) open(options ...string) (*session, error) {
@@ -91,17 +105,8 @@ func (c column) open(options ...string) (*session, error) {
 	if slices.Contains(options, "-tt") {
 		command = "stty raw -echo; " + command
 	}
-	s := &session{cmd: c.command(append(options, command)...)}
-	var err error
-	if s.in, err = s.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := s.cmd.StdoutPipe()
+	s, err := startSession(c.command(append(options, command)...))
 	if err != nil {
-		return nil, err
-	}
-	s.out = bufio.NewReader(out)
-	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
 	if line, err := s.out.ReadString('\n'); strings.TrimSpace(line) != "up" {
@@ -113,17 +118,8 @@ func (c column) open(options ...string) (*session, error) {
 
 // login opens a session with a terminal and waits for its shell.
 func (c column) login() (*session, error) {
-	s := &session{cmd: c.command("-tt")}
-	var err error
-	if s.in, err = s.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := s.cmd.StdoutPipe()
+	s, err := startSession(c.command("-tt"))
 	if err != nil {
-		return nil, err
-	}
-	s.out = bufio.NewReader(out)
-	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
 	if err := s.shell("up"); err != nil {

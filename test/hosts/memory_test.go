@@ -5,7 +5,7 @@
 package hosts
 
 import (
-	"bufio"
+	"berth/test/labs"
 	"io"
 	"regexp"
 	"strings"
@@ -63,23 +63,7 @@ func memory(t *testing.T, h *Host) {
 func converse(t *testing.T, h *Host, user string) func(command string) string {
 	t.Helper()
 	cmd := h.Client("ssh", user, "bash")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	lines := bufio.NewReader(stdout)
+	stdin, lines := labs.StartWithPipes(t, cmd)
 	return func(command string) string {
 		t.Helper()
 		stop := time.AfterFunc(Patience, func() { _ = cmd.Process.Kill() })

@@ -5,10 +5,12 @@
 package labs
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -168,6 +170,29 @@ func FinishIn(cmd *exec.Cmd, bound time.Duration) Result {
 		r.Err += err.Error()
 	}
 	return r
+}
+
+// StartWithPipes starts cmd, and returns its input and output. It is killed when the test
+// ends.
+func StartWithPipes(t testing.TB, cmd *exec.Cmd) (io.WriteCloser, *bufio.Reader) {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return in, bufio.NewReader(out)
 }
 
 // Eventually waits until ok, and fails the test with what says when it does

@@ -3,7 +3,7 @@
 package e2e
 
 import (
-	"bufio"
+	"berth/test/labs"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -138,19 +138,8 @@ func home(t *testing.T) {
 func sleeper(t *testing.T, who string) (mark, pid string) {
 	t.Helper()
 	mark = fmt.Sprintf("mark%d-%d-", os.Getpid(), marks.Add(1))
-	cmd := lab.SSH(who, "echo $$; exec -a "+mark+" sleep 3000")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	line, err := bufio.NewReader(out).ReadString('\n')
+	_, out := labs.StartWithPipes(t, lab.SSH(who, "echo $$; exec -a "+mark+" sleep 3000"))
+	line, err := out.ReadString('\n')
 	if err != nil {
 		t.Fatalf("%s's session says no pid: %v", who, err)
 	}
@@ -221,23 +210,8 @@ func leftBehind(t *testing.T, who string) (bool, any) {
 func sessionsAboveTheLimit(t *testing.T) {
 	l := newLab(t, "[session]\nlimit = 2\n")
 	for range 2 {
-		cmd := l.SSH("alice", "echo in; cat")
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			in.Close()
-			_ = cmd.Wait()
-		})
-		if line, err := bufio.NewReader(out).ReadString('\n'); line != "in\n" {
+		_, out := labs.StartWithPipes(t, l.SSH("alice", "echo in; cat"))
+		if line, err := out.ReadString('\n'); line != "in\n" {
 			t.Fatalf("a session within the limit: %q, %v", line, err)
 		}
 	}

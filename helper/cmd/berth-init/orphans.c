@@ -195,14 +195,14 @@ int orphans_kill(void)
 	return found;
 }
 
-/* What is found in /proc may be gone when it is signalled, and its child not found
- * yet: who forks and ends, over and over, is never met. kill(2) to all whom one may
- * signal is one step for the kernel, and no fork gets past it; so for that call we
- * may signal this user's alone. What we are then called stays root's or nobody's:
- * the user may not signal us, nor trace. */
+/* A process that was found in /proc may have ended before it is signalled, and its child
+ * may not have been found: a process that forks and ends, over and over, is never met.
+ * kill(-1) is one step for the kernel, which no fork gets past. So for this one call we
+ * take a uid that may signal this user's processes and no others. Our saved and real uid
+ * are not the user's, who therefore can neither signal nor trace us. */
 void user_kill(uid_t uid)
 {
-	const uid_t nobody = 65534; /* whom nobody is here (package access, Overflow) */
+	const uid_t nobody = 65534; /* a uid that no user has (package access, Overflow) */
 
 	if (uid == 0 || setresuid(nobody, uid, 0) != 0)
 		return; /* a lack of memory; the look in /proc has to do */

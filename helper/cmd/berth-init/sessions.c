@@ -203,7 +203,7 @@ static void register_supervisor(struct session *s, const char *text, int lifelin
 		open_session(s);
 }
 
-/* After another program took over: whom it held back may find their sweep over. */
+/* After another program took over: the sweep that a user was held back for may be over. */
 void sessions_after_resume(void)
 {
 	for (size_t i = 0; i < sessions_used; i++)

@@ -25,9 +25,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keeperScore is the oom_score_adj of the keeper and the servers (proc(5)): below that of
-// any session, whose processes may go down to 0, and no lower. Not -1000: a server
-// that grows without end is still ended, and followed by the next.
+// keeperScore is the oom_score_adj of the keeper and the servers (proc(5)). It is lower than
+// any session's, which cannot go below 0. It is not -1000, so that the kernel can still
+// end a server that grows without end; the next one follows.
 const keeperScore = -900
 
 // keeperNice is the keeper's nice value.

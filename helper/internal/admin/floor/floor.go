@@ -51,7 +51,7 @@ func Check(ctx context.Context, e Engine) error {
 	return nil
 }
 
-// checkHost says what of this host is too old, a line each.
+// checkHost returns a line for each part of this host that is too old.
 func checkHost() (problems []string) {
 	add := func(problem string) {
 		if problem != "" {

@@ -2,8 +2,7 @@
 
 // Package hostfiles makes what a login needs on the host beside the container: the
 // directories that both share, the rules that sessions go by, the directory for sessions that
-// have no end in the log yet, and the link to the
-// engine's socket. It checks the programs that sshd runs.
+// have no end in the log yet, and the link to the engine's socket. It checks the programs that sshd runs.
 //
 // Process: berth. As: root.
 package hostfiles

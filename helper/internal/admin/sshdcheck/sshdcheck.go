@@ -215,8 +215,8 @@ func (h Host) confinesAnybody(c conf, r Report) bool {
 	})
 }
 
-// ConfinedUsers returns the users whom sshd confines now, or whose login shell does,
-// whatever is meant.
+// ConfinedUsers returns the users that sshd or their login shell confines now, whatever
+// the administrator intends.
 func (h Host) ConfinedUsers(ctx context.Context) ([]string, error) {
 	c := readConf(h.Config)
 	p, err := lookUp(ctx, h.intendedConf(c).targets())

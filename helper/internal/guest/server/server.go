@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// gcPercent is that of a heap that is collected when it is 800 KiB, not 4 MiB (runtime, GOGC):
-// these processes live for months and do little at a time.
+// gcPercent has the heap collected at 800 KiB, where Go's default is 4 MiB (package runtime,
+// GOGC): these processes live for months and do little at a time.
 const gcPercent = 20
 
 // programPath is the path of this program: the name that it was started by while that is
