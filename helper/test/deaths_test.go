@@ -60,11 +60,13 @@ func open(l *labs.Lab, user string, tty bool) (*openSession, error) {
 	return s, nil
 }
 
-// end lets go of the client's side.
+// end lets go of the client's side, and waits until berth-session has seen that: killed
+// while it writes the session's end, it would leave none (berth-log(7)).
 func (s *openSession) end() {
 	s.in.Close()
 	s.out.Close()
-	_ = s.cmd.Process.Kill()
+	stop := time.AfterFunc(labs.Patience, func() { _ = s.cmd.Process.Kill() })
+	defer stop.Stop()
 	_ = s.cmd.Wait()
 }
 

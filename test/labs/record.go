@@ -154,7 +154,7 @@ func (l *Lab) CheckRecord() (wrong []string) {
 // Close ends a suite that had the lab to itself, and came to status.
 func (l *Lab) Close(status int) int {
 	for _, wrong := range l.CheckRecord() {
-		fmt.Fprintln(os.Stderr, "--- FAIL: the record of sessions:", wrong)
+		fmt.Fprintln(os.Stderr, "the record of sessions is wrong:", wrong)
 		status = 1
 	}
 	l.Down()

@@ -67,7 +67,7 @@ type Record struct {
 	user    userDir
 	claimed bool // the file was made
 	tell    func(id, file string, p Progress)
-	out     func(priority int, fields []field)
+	prepare func(priority int, fields []field) (send func())
 }
 
 // Progress is how far the record is.
@@ -86,7 +86,7 @@ const (
 func Open() *Record {
 	r := &Record{Facts: Facts{UID: os.Getuid(), From: from(os.Getenv("SSH_CONNECTION")), Key: key(os.Getenv("SSH_USER_AUTH"))}}
 	r.user = userDir(fmt.Sprintf("%s/%d", Dir, r.Facts.UID))
-	r.out = (&sink{journal: journalSocket, syslog: syslogSocket}).send
+	r.prepare = (&sink{journal: journalSocket, syslog: syslogSocket}).prepare
 	if id, muted, resumed := parseResume(os.Getenv(resumeVariable), os.Getpid()); resumed {
 		r.ID, r.muted, r.state, r.claimed = id, muted, requested, !muted
 		return r
@@ -148,8 +148,8 @@ func (r *Record) request() {
 		return
 	}
 	if n := r.user.unsaid(); n > 0 {
-		r.out(events[omitted].priority, []field{{"event", events[omitted].name, false}, {"user", r.Facts.User, true},
-			{"uid", strconv.Itoa(r.Facts.UID), true}, {"count", strconv.FormatInt(n, 10), true}})
+		r.prepare(events[omitted].priority, []field{{"event", events[omitted].name, false}, {"user", r.Facts.User, true},
+			{"uid", strconv.Itoa(r.Facts.UID), true}, {"count", strconv.FormatInt(n, 10), true}})()
 	}
 	r.begin(whole)
 }
@@ -251,7 +251,7 @@ func (r *Record) Warn(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.muted {
-		r.out(warning, []field{{"MESSAGE", text + " (id " + r.ID + ")", false}, {"id", r.ID, false}})
+		r.prepare(warning, []field{{"MESSAGE", text + " (id " + r.ID + ")", false}, {"id", r.ID, false}})()
 	}
 }
 
@@ -268,17 +268,23 @@ func (r *Record) finish(kind event, fields ...field) {
 		r.user.omit()
 		return
 	}
-	// Whoever removes the file writes the end. Root does when this takes too long.
+	// Whoever removes the file writes the end. Root does when this takes too long. The
+	// line is ready before: a SIGKILL between the two would leave no end at all.
+	send := r.line(kind, fields)
 	if r.claimed && errors.Is(r.user.remove(r.ID), fs.ErrNotExist) {
 		return
 	}
-	r.write(kind, fields...)
+	send()
 }
 
 func (r *Record) write(kind event, fields ...field) {
 	if !r.muted {
-		r.out(events[kind].priority, append(r.head(kind), fields...))
+		r.line(kind, fields)()
 	}
+}
+
+func (r *Record) line(kind event, fields []field) (send func()) {
+	return r.prepare(events[kind].priority, append(r.head(kind), fields...))
 }
 
 func (r *Record) head(kind event) []field {

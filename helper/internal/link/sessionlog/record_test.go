@@ -20,10 +20,17 @@ func open(t *testing.T, dir string) (*Record, *[]string) {
 	r := &Record{ID: "0badcafe-12345678", user: userDir(dir)}
 	r.Facts = Facts{User: "alice", UID: 1001, From: "10.0.0.7:51234", Key: "SHA256:abc", Kind: "command", Command: "make test",
 		Transport: "direct", Container: "berth", Image: "berth:latest"}
-	r.out = func(priority int, fields []field) {
+	r.prepare = prepareBy(func(priority int, fields []field) {
 		lines = append(lines, fmt.Sprintf("%d %s", priority, text(fields)))
-	}
+	})
 	return r, &lines
+}
+
+// prepareBy is a record's prepare whose lines go to send.
+func prepareBy(send func(int, []field)) func(int, []field) func() {
+	return func(priority int, fields []field) func() {
+		return func() { send(priority, fields) }
+	}
 }
 
 // Every line, to the letter, with its priority.
@@ -165,7 +172,7 @@ func TestResume(t *testing.T) {
 	t.Setenv(resumeVariable, fmt.Sprintf("0badcafe.%d", os.Getpid()))
 	r := Open()
 	var lines []string
-	r.out = func(_ int, fields []field) { lines = append(lines, text(fields)) }
+	r.prepare = prepareBy(func(_ int, fields []field) { lines = append(lines, text(fields)) })
 	r.claimed = false
 	r.Requested()
 	r.Started("")
@@ -252,13 +259,13 @@ func TestRate(t *testing.T) {
 	r, lines = open(t, dir)
 	r.Facts.Command = strings.Repeat("x", 100<<10)
 	command := ""
-	r.out = func(_ int, fields []field) {
+	r.prepare = prepareBy(func(_ int, fields []field) {
 		for _, f := range fields {
 			if f.name == "command" {
 				command = f.value
 			}
 		}
-	}
+	})
 	r.Requested()
 	if len(command) != excerptSize+3 {
 		t.Errorf("%d bytes of the command", len(command))

@@ -28,11 +28,20 @@ type sink struct {
 	socket          int // 0: not opened yet
 }
 
-func (s *sink) send(priority int, fields []field) {
+func (s *sink) send(priority int, fields []field) { s.prepare(priority, fields)() }
+
+// prepare does all of send but the sending, which is what it returns.
+func (s *sink) prepare(priority int, fields []field) (send func()) {
 	if s.open() != nil {
-		return
+		return func() {}
 	}
-	err := s.datagram(s.journal, entry(priority, fields))
+	whole := entry(priority, fields)
+	line := []byte(fmt.Sprintf("<%d>%s %s[%d]: %s", authpriv<<3|priority, time.Now().Format(time.Stamp), identifier, os.Getpid(), text(fields)))
+	return func() { s.sendPrepared(priority, fields, whole, line) }
+}
+
+func (s *sink) sendPrepared(priority int, fields []field, whole, line []byte) {
+	err := s.datagram(s.journal, whole)
 	if errors.Is(err, unix.EMSGSIZE) || errors.Is(err, unix.ENOBUFS) {
 		short := make([]field, len(fields))
 		for i, f := range fields {
@@ -43,7 +52,6 @@ func (s *sink) send(priority int, fields []field) {
 	if err == nil {
 		return
 	}
-	line := []byte(fmt.Sprintf("<%d>%s %s[%d]: %s", authpriv<<3|priority, time.Now().Format(time.Stamp), identifier, os.Getpid(), text(fields)))
 	if errors.Is(s.datagram(s.syslog, line), unix.EPROTOTYPE) {
 		_ = stream(s.syslog, append(line, '\n'))
 	}
