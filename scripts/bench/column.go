@@ -21,7 +21,7 @@ import (
 const (
 	plain = iota
 	direct
-	docker
+	byExec
 	cli
 	columns
 )

@@ -17,7 +17,11 @@ import (
 
 // config is what the lab has that a default installation has not: room for 200
 // sessions of one user. The default transport serves both of berth's columns.
+// user_processes counts the threads of berth-session on the host as well, about
+// ten a session.
 const config = `transport = "auto"
+[container]
+user_processes = 8192
 [session]
 limit = 1000
 `
@@ -57,7 +61,7 @@ func prepare(ctx context.Context, lab string) ([]column, error) {
 	// The first value that sshd finds counts: of the group's block only the
 	// ForceCommand is overridden.
 	const script = `set -e
-lab=$1 container=$2 docker=$3 cli=$4
+lab=$1 container=$2 exec=$3 cli=$4
 useradd -m -s /bin/bash -G "$(stat -L -c %G /etc/berth/engine.sock)" bencher
 echo bencher:berth | chpasswd
 install -d -o bencher -g bencher -m 700 /home/bencher/.ssh
@@ -70,9 +74,9 @@ exec docker exec -i\$t -u "\$(id -u)" -w / $container /bin/bash -c "\$SSH_ORIGIN
 EOS
 chmod 755 /etc/berth/execdocker.sh
 cat >/etc/ssh/sshd_config.d/20-bench.conf <<EOS
-Port $docker
+Port $exec
 Port $cli
-Match LocalPort $docker
+Match LocalPort $exec
 	ForceCommand /usr/libexec/berth/berth-session-exec
 Match LocalPort $cli
 	ForceCommand /etc/berth/execdocker.sh
@@ -101,7 +105,7 @@ kill -HUP "$(cat "$lab/sshd.pid")"
 	columns := []column{
 		with("plain", `^sshd: bencher`, bencher...),
 		with("direct", `/(berth-guest session -|berth-init watch) .*PPid:\t[1-9]`, "-o", "User=alice"),
-		with("docker", `/(berth-guest session [0-9]|berth-init watch ).*PPid:\t0\n`, "-o", fmt.Sprintf("Port=%d", ports[0])),
+		with("exec", `/(berth-guest session [0-9]|berth-init watch ).*PPid:\t0\n`, "-o", fmt.Sprintf("Port=%d", ports[0])),
 		with("CLI", `^$`, append(bencher, "-o", fmt.Sprintf("Port=%d", ports[1]))...),
 	}
 	for _, c := range columns {
