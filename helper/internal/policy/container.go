@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Container is what `berth up` makes, and which container a login enters.
@@ -27,6 +28,10 @@ type Container struct {
 	NoFile        NoFile
 	Restart       string
 	Heal          bool
+	// The rest is for mode user.
+	Idle    time.Duration // so long after the last connection the container ends
+	Keep    time.Duration // so long what belongs to a user who does not come back
+	Timeout time.Duration // of a login, for its container to be made
 }
 
 // Mount is a directory of the host's in the container.
@@ -61,17 +66,25 @@ var containerKeys = map[string]key{
 		"/run":     "mode=0755,noexec,nosuid,nodev,size=16m",
 	}, checkTmpfs, asIs),
 	"mount": newKey(func(p *Policy) *[]Mount { return &p.Container.Mounts },
-		[]Mount{{Source: "/home", Target: "/home"}}, checkMounts, showMounts),
+		defaultMounts, checkMounts, showMounts),
 	"pids_limit":     number(func(p *Policy) *int64 { return &p.Container.PidsLimit }, 16384, 16, 1<<16),
 	"user_processes": number(func(p *Policy) *int64 { return &p.Container.UserProcesses }, 2048, 16, 4<<20),
 	"terminals":      number(func(p *Policy) *int64 { return &p.Container.Terminals }, 2048, 16, 1<<20),
 	"memory":         newKey(func(p *Policy) *int64 { return &p.Container.Memory }, 2<<30, checkMemory, showMemory),
 	"nofile_soft":    number(func(p *Policy) *int64 { return &p.Container.NoFile.Soft }, 1024, 64, 1<<30),
 	"nofile_hard":    number(func(p *Policy) *int64 { return &p.Container.NoFile.Hard }, 16384, 64, 1<<30),
-	"restart": text(func(p *Policy) *string { return &p.Container.Restart }, "always",
+	"restart": text(func(p *Policy) *string { return &p.Container.Restart }, defaultRestart,
 		`^(always|unless-stopped|on-failure|no)$`, "must be always, unless-stopped, on-failure or no"),
-	"heal": flag(func(p *Policy) *bool { return &p.Container.Heal }, true),
+	"heal":    flag(func(p *Policy) *bool { return &p.Container.Heal }, true),
+	"idle":    span(func(p *Policy) *time.Duration { return &p.Container.Idle }, 15*time.Minute, time.Second, 30*day),
+	"keep":    span(func(p *Policy) *time.Duration { return &p.Container.Keep }, 90*day, day, 3650*day),
+	"timeout": duration(func(p *Policy) *time.Duration { return &p.Container.Timeout }, 8*time.Second),
 }
+
+// The defaults of mode shared (adoptMode).
+const defaultRestart = "always"
+
+var defaultMounts = []Mount{{Source: "/home", Target: "/home"}}
 
 // conflicts reports values that are right by themselves and wrong together.
 func (c Container) conflicts(report func(key, text string)) {

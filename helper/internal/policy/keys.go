@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -143,6 +144,42 @@ func duration(field func(*Policy) *time.Duration, def time.Duration) key {
 		}
 		return d, nil
 	}, func(d time.Duration) any { return d.String() })
+}
+
+const day = 24 * time.Hour
+
+// span is a longer time than a login waits, in days, too.
+func span(field func(*Policy) *time.Duration, def, low, high time.Duration) key {
+	return newKey(field, def, func(v any) (time.Duration, error) {
+		s, _ := v.(string)
+		d, err := parseSpan(s)
+		if err != nil || d < low || d > high {
+			return 0, fmt.Errorf("must be a time from %q to %q", showSpan(low), showSpan(high))
+		}
+		return d, nil
+	}, showSpan)
+}
+
+// parseSpan reads what showSpan writes, and all that time.ParseDuration does.
+func parseSpan(s string) (time.Duration, error) {
+	if days, found := strings.CutSuffix(s, "d"); found {
+		n, err := strconv.ParseUint(days, 10, 16)
+		return time.Duration(n) * day, err
+	}
+	return time.ParseDuration(s)
+}
+
+// showSpan is a time in its largest whole unit.
+func showSpan(d time.Duration) any {
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{day, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
+		if d != 0 && d%unit.of == 0 {
+			return fmt.Sprintf("%d%s", d/unit.of, unit.name)
+		}
+	}
+	return d.String()
 }
 
 // stringList returns v as a list of strings, or false.

@@ -44,6 +44,12 @@ func TestManual(t *testing.T) {
 			t.Errorf("berth.toml(5): the default of %s is %s, and should be %s", s.Key(), text, Text(s.Value))
 		}
 	}
+	for name := range profileKeys[""] {
+		if _, found := documented[profileTable+"."+name]; !found {
+			t.Errorf("berth.toml(5) does not have %s of a profile", name)
+		}
+		delete(documented, profileTable+"."+name)
+	}
 	for key := range documented {
 		t.Errorf("berth.toml(5) has %s, which is no key", key)
 	}
@@ -58,7 +64,7 @@ func manual(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	found := map[string]string{}
-	tables := regexp.MustCompile(`^\.Ss (?:Before any table|\[(\w+)\]|\[\[(\w+\.\w+)\]\])$`)
+	tables := regexp.MustCompile(`^\.Ss (?:Before any table|\[(\w+)(?:\.NAME)?\]|\[\[(\w+\.\w+)\]\])$`)
 	display := regexp.MustCompile(`(?s)^Default:\n\.Bd -literal -compact\n(.*?)\n\.Ed\n`)
 	table, key := "", "" // the latest; key is that of a display
 	for rest := string(page); rest != ""; {

@@ -5,6 +5,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -37,78 +38,108 @@ func (p *Problems) Error() string {
 
 // Load reads the configuration at path, which root must own and nobody else may
 // write. Every failure is a *Problems.
-func Load(path string) (Policy, error) {
-	p, _, err := load(path)
-	return p, err
+func Load(path string) (Config, error) {
+	c, _, err := load(path)
+	return c, err
 }
 
-func load(path string) (Policy, map[string]any, error) {
+func load(path string) (Config, map[string]any, error) {
 	data, err := rootfile.Read(path)
 	if err != nil {
-		return Policy{}, nil, &Problems{path, []Problem{{"", err.Error()}}}
+		return Config{}, nil, &Problems{path, []Problem{{"", err.Error()}}}
 	}
-	p, tree, err := parse(data)
+	c, tree, err := parse(data)
 	if problems := (*Problems)(nil); errors.As(err, &problems) {
 		problems.Path = path
 	}
-	return p, tree, err
+	return c, tree, err
 }
 
 // Parse reads a configuration and lays it over the default. An error is a
 // *Problems that lists everything.
-func Parse(data []byte) (Policy, error) {
-	p, _, err := parse(data)
-	return p, err
+func Parse(data []byte) (Config, error) {
+	c, _, err := parse(data)
+	return c, err
 }
 
 // parse returns what the file itself says, too.
-func parse(data []byte) (Policy, map[string]any, error) {
-	p := Default()
+func parse(data []byte) (Config, map[string]any, error) {
 	tree := map[string]any{}
-	problems := &Problems{Path: "berth.toml"}
-	if err := toml.Unmarshal(data, &tree); err != nil {
+	meta, err := toml.Decode(string(data), &tree)
+	if err != nil {
 		at := "is not TOML"
 		if syntax := (toml.ParseError{}); errors.As(err, &syntax) {
 			at = fmt.Sprintf("line %d is not TOML", syntax.Position.Line)
 		}
-		problems.List = []Problem{{"", at}}
-		return Policy{}, nil, problems
+		return Config{}, nil, &Problems{"berth.toml", []Problem{{"", at}}}
 	}
-	apply(&p, tree, problems)
-	if len(problems.List) > 0 {
-		slices.SortFunc(problems.List, func(a, b Problem) int { return strings.Compare(a.Key, b.Key) })
-		return Policy{}, nil, problems
+	r := &reader{}
+	c := Config{Base: Default()}
+	r.apply(&c.Base, without(tree, profileTable), keys, "")
+	c.Profiles = r.profiles(c.Base, tree[profileTable], profileNames(meta))
+	c.conflicts(r.report)
+	c.Base.settleTransport()
+	for i := range c.Profiles {
+		c.Profiles[i].settleTransport()
 	}
-	return p, tree, nil
+	if len(r.problems) > 0 {
+		slices.SortFunc(r.problems, func(a, b Problem) int { return strings.Compare(a.Key, b.Key) })
+		return Config{}, nil, &Problems{"berth.toml", slices.Compact(r.problems)}
+	}
+	return c, tree, nil
 }
 
-// apply walks the two levels that a configuration has.
-func apply(p *Policy, tree map[string]any, problems *Problems) {
-	report := func(key, text string) { problems.List = append(problems.List, Problem{key, text}) }
+func without(tree map[string]any, name string) map[string]any {
+	rest := maps.Clone(tree)
+	delete(rest, name)
+	return rest
+}
+
+// reader collects what is wrong with a file.
+type reader struct{ problems []Problem }
+
+func (r *reader) report(key, text string) { r.problems = append(r.problems, Problem{key, text}) }
+
+// apply sets in p what tree says, which has the two levels of known; prefix stands before
+// the keys in what is reported.
+func (r *reader) apply(p *Policy, tree map[string]any, known map[string]map[string]key, prefix string) {
 	set := func(set setter, key string, value any) {
 		if set == nil {
-			report(key, "is no key of berth.toml")
+			r.report(prefix+key, "is no key of berth.toml")
 		} else if err := set(p, value); err != nil {
-			report(key, err.Error())
+			r.report(prefix+key, err.Error())
 		}
 	}
+	// Other defaults depend on the mode.
+	mode := p.Mode
+	if value, given := tree["mode"]; given {
+		set(modeKey.set, "mode", value)
+	}
+	p.adoptMode(mode)
 	for table, content := range tree {
 		entries, ok := content.(map[string]any)
-		switch known := keys[table]; {
-		case keys[""][table].set != nil:
-			set(keys[""][table].set, table, content)
-		case !ok && (known == nil || table == ""):
-			report(table, "is no key of berth.toml")
-		case known == nil || table == "":
-			report(table, "is no table of berth.toml")
+		switch inTable := known[table]; {
+		case table == "mode":
+		case known[""][table].set != nil:
+			set(known[""][table].set, table, content)
+		case !ok && (inTable == nil || table == ""):
+			r.report(prefix+table, "is no key of berth.toml")
+		case inTable == nil || table == "":
+			r.report(prefix+table, "is no table of berth.toml")
 		case !ok:
-			report(table, "must be a table")
+			r.report(prefix+table, "must be a table")
 		default:
 			for name, value := range entries {
-				set(known[name].set, table+"."+name, value)
+				set(inTable[name].set, table+"."+name, value)
 			}
 		}
 	}
+	p.conflicts(func(key, text string) { r.report(prefix+key, text) })
+}
+
+// conflicts reports values that are right by themselves and wrong together.
+func (p Policy) conflicts(report func(key, text string)) {
 	p.Container.conflicts(report)
 	p.Users.conflicts(report)
+	p.modeConflicts(report)
 }

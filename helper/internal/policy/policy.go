@@ -6,6 +6,8 @@
 package policy
 
 import (
+	"path/filepath"
+	"slices"
 	"time"
 
 	"berth/helper/internal/link/paths"
@@ -16,14 +18,23 @@ import (
 const Path = "/etc/berth/berth.toml"
 
 // What a login finds on the host, whatever the policy says: no byte is read to
-// find it. `berth up` makes them agree with the policy.
+// find it. `berth up` and `berth prepare` make them agree with the policy.
 const (
 	EngineLink  = "/etc/berth/engine.sock"
-	ServeDir    = "/var/lib/berth/serve" // where the container makes its sockets
-	ServeSocket = ServeDir + "/" + paths.Socket
-	NamesDir    = "/var/lib/berth/names"    // what pam_berth.so records, and the rules that sessions go by
-	LifelineDir = "/var/lib/berth/lifeline" // the sockets of transport exec's sessions
+	StateDir    = "/var/lib/berth"
+	ProfilesDir = StateDir + "/profiles" // PROFILE/CONTAINER: what a container shares with the host, its sockets for example
+	UsersDir    = StateDir + "/users"    // a link for each uid: which container
+	NamesDir    = StateDir + "/names"    // what pam_berth.so records
+	LifelineDir = StateDir + "/lifeline" // the sockets of transport exec's sessions
+	DrainFile   = StateDir + "/" + paths.Drain
 )
+
+// BaseProfile is the name of the policy that stands outside of every [profile.NAME].
+const BaseProfile = "default"
+
+// AnyUser is the link of UsersDir for those who have none of their own: the base's
+// container, if all share one.
+const AnyUser = "any"
 
 // The ways to the container.
 const (
@@ -32,8 +43,47 @@ const (
 	Exec   = "exec"   // by an exec of the engine's
 )
 
-// Policy is a whole configuration.
+// The modes.
+const (
+	Shared  = "shared" // one container for all users of a profile
+	PerUser = "user"   // one for each user
+)
+
+// Config is a whole berth.toml.
+type Config struct {
+	Base     Policy
+	Profiles []Policy // in the order of the file
+}
+
+// All lists the profiles in the order in which one is chosen, the base last.
+func (c Config) All() []Policy { return append(slices.Clone(c.Profiles), c.Base) }
+
+// Profile returns the profile called name.
+func (c Config) Profile(name string) (Policy, bool) {
+	for _, p := range c.All() {
+		if p.Profile == name {
+			return p, true
+		}
+	}
+	return Policy{}, false
+}
+
+// For returns the profile of a user: the first that names them or one of their groups.
+func (c Config) For(user string, groups []string) Policy {
+	for _, p := range c.Profiles {
+		if slices.Contains(p.Members, user) || slices.ContainsFunc(p.Groups, func(g string) bool { return slices.Contains(groups, g) }) {
+			return p
+		}
+	}
+	return c.Base
+}
+
+// Policy is what holds for the users of one profile.
 type Policy struct {
+	Profile   string
+	Groups    []string // whose members it is for
+	Members   []string // and for whom else
+	Mode      string
 	Transport string
 	Engine    Engine
 	Container Container
@@ -55,13 +105,14 @@ type Engine struct {
 // and from the constants above (admin/hostfiles).
 type Sources struct{ Guest, Lifeline, Serve, Names string }
 
-// keys is the whole of berth.toml, by table and key. What stands before the first
-// table has none.
+// keys is what stands outside of the profiles, by table and key. What stands before the
+// first table has none.
 var keys = map[string]map[string]key{
 	"": {
 		"transport": withOldValue(text(func(p *Policy) *string { return &p.Transport }, Auto,
 			`^(auto|direct|exec)$`, "must be auto, direct or exec"),
 			"transport", "docker", Exec),
+		"mode": modeKey,
 	},
 	"engine": {
 		"socket":  path(func(p *Policy) *string { return &p.Engine.Socket }, "/run/docker.sock"),
@@ -72,13 +123,30 @@ var keys = map[string]map[string]key{
 	"users":     userKeys,
 }
 
+// profileKeys is what may stand in [profile.NAME], by table and key.
+var profileKeys = map[string]map[string]key{
+	"": {
+		"groups": newKey(func(p *Policy) *[]string { return &p.Groups }, nil, checkNames, showList),
+		"users":  newKey(func(p *Policy) *[]string { return &p.Members }, nil, checkNames, showList),
+		"mode":   modeKey,
+	},
+	"container": containerKeys,
+	"session":   sessionKeys,
+}
+
+var modeKey = text(func(p *Policy) *string { return &p.Mode }, Shared, `^(shared|user)$`, "must be shared or user")
+
 // Default is the policy of an empty file.
 func Default() Policy {
-	p := Policy{Sources: Sources{Guest: paths.Guest + "/guest", Lifeline: LifelineDir, Serve: ServeDir, Names: NamesDir}}
+	p := Policy{Profile: BaseProfile, Sources: Sources{Guest: paths.Guest + "/guest", Lifeline: LifelineDir, Names: NamesDir}}
 	for _, table := range keys {
 		for _, k := range table {
 			k.reset(&p)
 		}
 	}
+	p.Sources.Serve = p.Dir()
 	return p
 }
+
+// Dir is what the policy's container shares with the host.
+func (p Policy) Dir() string { return filepath.Join(ProfilesDir, p.Profile, p.Container.Name) }

@@ -17,8 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// parseBase is Parse for what stands outside of the profiles.
+func parseBase(data []byte) (Policy, error) {
+	c, err := Parse(data)
+	return c.Base, err
+}
+
 func TestEmptyFileIsTheDefault(t *testing.T) {
-	p, err := Parse(nil)
+	p, err := parseBase(nil)
 	if err != nil || !reflect.DeepEqual(p, Default()) {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -26,14 +32,14 @@ func TestEmptyFileIsTheDefault(t *testing.T) {
 
 // What berth.toml says in an earlier version's words counts, and is noted.
 func TestOldValues(t *testing.T) {
-	p, err := Parse([]byte("transport = \"docker\"\n"))
+	p, err := parseBase([]byte("transport = \"docker\"\n"))
 	if err != nil || p.Transport != Exec || !slices.Equal(p.Renamed, []string{`transport: "docker" is called "exec" now`}) {
 		t.Errorf("%q, %q, %v", p.Transport, p.Renamed, err)
 	}
 }
 
 func TestWholeFile(t *testing.T) {
-	p, err := Parse([]byte(`
+	p, err := parseBase([]byte(`
 transport = "direct"
 [engine]
 socket = "/run/podman.sock"
@@ -55,6 +61,9 @@ nofile_soft = 100
 nofile_hard = 200
 restart = "no"
 heal = false
+idle = "60m"
+keep = "48h"
+timeout = "1s"
 [[container.mount]]
 source = "/srv/data"
 read_only = true
@@ -68,7 +77,7 @@ umask = "027"
 set_env = { SITE = "a b" }
 accept_env = ["GIT_*"]
 sftp_server = "/opt/sftp"
-linger = true
+linger = "8h"
 timeout = "1m"
 limit = 7
 [users]
@@ -77,14 +86,16 @@ uid_max = 4294967294
 `))
 	mask := uint32(0o027)
 	want := Policy{
+		Profile: BaseProfile, Mode: Shared,
 		Transport: "direct",
 		Engine:    Engine{"/run/podman.sock", 3 * time.Second},
 		Container: Container{Name: "lab", Image: "registry.example:5000/lab@sha256:0123", Hostname: "teach", Network: "bridge",
 			Capabilities: []string{"CHOWN", "KILL", "SETGID", "SETUID"}, Seccomp: "/etc/berth/seccomp.json",
 			Tmpfs:     map[string]string{"/run": "size=1m", "/tmp": "size=2m,exec"},
 			Mounts:    []Mount{{"/srv/data", "/srv/data", true}, {"/home", "/home", false}},
-			PidsLimit: 100, UserProcesses: 50, Terminals: 64, Memory: 512 << 20, NoFile: NoFile{100, 200}, Restart: "no"},
-		Session: Session{"/bin/zsh", "/bin:/usr/bin", &mask, map[string]string{"SITE": "a b"}, []string{"GIT_*"}, "/opt/sftp", true, time.Minute, 7},
+			PidsLimit: 100, UserProcesses: 50, Terminals: 64, Memory: 512 << 20, NoFile: NoFile{100, 200}, Restart: "no",
+			Idle: time.Hour, Keep: 2 * day, Timeout: time.Second},
+		Session: Session{"/bin/zsh", "/bin:/usr/bin", &mask, map[string]string{"SITE": "a b"}, []string{"GIT_*"}, "/opt/sftp", 8 * time.Hour, time.Minute, 7},
 		Users:   Users{500, 1<<32 - 2},
 		Sources: Default().Sources,
 	}
@@ -98,8 +109,8 @@ uid_max = 4294967294
 // checkRoundTrip checks that what is shown of a policy makes that policy.
 func checkRoundTrip(t *testing.T, p Policy) {
 	t.Helper()
-	file := TOML(settings(p, nil))
-	again, err := Parse([]byte(file))
+	file := TOML(settings(p, "", keys, nil))
+	again, err := parseBase([]byte(file))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, file)
 	}
@@ -121,7 +132,8 @@ func TestEveryKeyIsChecked(t *testing.T) {
 		"container.name": `"-hunter2"`, "container.image": `"HUNTER2 x"`, "container.hostname": `"hunter2_"`, "container.network": `"host"`,
 		"container.read_only": `"hunter2"`, "container.capabilities": `["SETUID", "SETGID", "SYS_ADMIN"]`, "container.seccomp": `"unconfined"`,
 		"container.tmpfs": `{ "/tmp" = "size=1m" }`, "container.pids_limit": `-3`, "container.user_processes": `0`, "container.terminals": `"hunter2"`, "container.memory": `"hunter2"`,
-		"container.nofile_soft": `1`, "container.nofile_hard": `"hunter2"`, "container.restart": `"hunter2"`, "container.heal": `1`,
+		"container.nofile_soft": `1`, "container.nofile_hard": `"hunter2"`, "container.restart": `"hunter2"`, "container.heal": `1`, "mode": `"hunter2"`,
+		"container.idle": `"0s"`, "container.keep": `"1h"`, "container.timeout": `8`,
 		"container.mount": `"hunter2"`,
 		"session.shell":   `"bash"`, "session.path": `"hunter2:/bin"`, "session.umask": `27`, "session.set_env": `{ "A B" = "hunter2" }`,
 		"session.accept_env": `["*"]`, "session.sftp_server": `7`, "session.linger": `"yes"`, "session.timeout": `"0s"`, "session.limit": `0`, "transport": `"hunter2"`,
@@ -141,7 +153,7 @@ func TestEveryKeyIsChecked(t *testing.T) {
 	for key, value := range wrong {
 		file.WriteString(key + " = " + value + "\n")
 	}
-	_, err := Parse([]byte(file.String()))
+	_, err := parseBase([]byte(file.String()))
 	var problems *Problems
 	if !errors.As(err, &problems) || len(problems.List) != len(wrong) {
 		t.Fatalf("%v", err)
@@ -207,7 +219,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("session.umask = '7'\nsession.timeout = '90s'\n[session.set_env]\nA = \"<\\u007f\\u2028\\\\\\n\"\n[container]\nmemory = '20480k'\nmount = []"))
 	f.Add([]byte("container = 3\n[session]\numask = \"9\""))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := Parse(data)
+		p, err := parseBase(data)
 		var problems *Problems
 		if err != nil && (!errors.As(err, &problems) || len(problems.List) == 0) {
 			t.Fatalf("%v", err)

@@ -19,8 +19,8 @@ type Session struct {
 	Umask      *uint32 // nil: the host session's
 	SetEnv     map[string]string
 	AcceptEnv  []string
-	SFTPServer string // empty: looked for in the usual places
-	Linger     bool
+	SFTPServer string        // empty: looked for in the usual places
+	Linger     time.Duration // what survives a session may stay so long; Forever: always
 	Timeout    time.Duration
 	Limit      int64 // of one user's sessions at a time
 }
@@ -32,9 +32,9 @@ var sessionKeys = map[string]key{
 		`^/[^:\x00-\x1f]*(:/[^:\x00-\x1f]*)*$`, "must be absolute paths with colons between"),
 	"umask":       newKey(func(p *Policy) **uint32 { return &p.Session.Umask }, nil, checkUmask, showUmask),
 	"set_env":     newKey(func(p *Policy) *map[string]string { return &p.Session.SetEnv }, map[string]string{}, checkSetEnv, asIs),
-	"accept_env":  newKey(func(p *Policy) *[]string { return &p.Session.AcceptEnv }, nil, checkAcceptEnv, showAcceptEnv),
+	"accept_env":  newKey(func(p *Policy) *[]string { return &p.Session.AcceptEnv }, nil, checkAcceptEnv, showList),
 	"sftp_server": path(func(p *Policy) *string { return &p.Session.SFTPServer }, ""),
-	"linger":      flag(func(p *Policy) *bool { return &p.Session.Linger }, false),
+	"linger":      newKey(func(p *Policy) *time.Duration { return &p.Session.Linger }, 0, checkLinger, showLinger),
 	"timeout":     duration(func(p *Policy) *time.Duration { return &p.Session.Timeout }, 10*time.Second),
 	"limit":       number(func(p *Policy) *int64 { return &p.Session.Limit }, 100, 1, 1<<20),
 }
@@ -104,5 +104,24 @@ func checkAcceptEnv(v any) ([]string, error) {
 	return list, nil
 }
 
-// showAcceptEnv shows an empty list as such.
-func showAcceptEnv(names []string) any { return append([]string{}, names...) }
+// Forever is a time that does not end.
+const Forever = time.Duration(-1)
+
+func checkLinger(v any) (time.Duration, error) {
+	if stay, ok := v.(bool); ok {
+		return map[bool]time.Duration{true: Forever}[stay], nil
+	}
+	s, _ := v.(string)
+	d, err := parseSpan(s)
+	if err != nil || d < time.Second || d > 365*day {
+		return 0, errors.New(`must be true, false, or a time from "1s" to "365d"`)
+	}
+	return d, nil
+}
+
+func showLinger(d time.Duration) any {
+	if d > 0 {
+		return showSpan(d)
+	}
+	return d == Forever
+}

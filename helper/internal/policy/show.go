@@ -13,37 +13,56 @@ import (
 
 // Setting is the value that one key of berth.toml has.
 type Setting struct {
+	Profile     string // empty: it stands outside of the profiles
 	Table, Name string
 	Value       any  // in the file's own notation; nil: none
-	Set         bool // by the file; else it is the default
+	Set         bool // by the file, at this very place; else it is the default or the base's
 }
 
 // Key is the setting's name as messages and `berth config` have it.
-func (s Setting) Key() string { return strings.TrimPrefix(s.Table+"."+s.Name, ".") }
+func (s Setting) Key() string { return strings.TrimPrefix(s.table()+"."+s.Name, ".") }
+
+// table is the name of the setting's table in the file.
+func (s Setting) table() string {
+	if s.Profile == "" {
+		return s.Table
+	}
+	return strings.TrimSuffix(profileTable+"."+s.Profile+"."+s.Table, ".")
+}
 
 // Show reads the configuration at path as Load does, and returns every setting
-// that it makes or leaves, sorted by table and name.
+// that it makes or leaves: the base's, then each profile's, sorted by table and name.
 func Show(path string) ([]Setting, error) {
-	p, tree, err := load(path)
+	c, tree, err := load(path)
 	if err != nil {
 		return nil, err
 	}
-	return settings(p, tree), nil
+	return show(c, tree), nil
+}
+
+func show(c Config, tree map[string]any) []Setting {
+	all := settings(c.Base, "", keys, tree)
+	profiles, _ := tree[profileTable].(map[string]any)
+	for _, p := range c.Profiles {
+		in, _ := profiles[p.Profile].(map[string]any)
+		all = append(all, settings(p, p.Profile, profileKeys, in)...)
+	}
+	return all
 }
 
 // Defaults returns every setting as an empty file has it, sorted by table and name.
-func Defaults() []Setting { return settings(Default(), nil) }
+func Defaults() []Setting { return settings(Default(), "", keys, nil) }
 
-func settings(p Policy, tree map[string]any) []Setting {
+func settings(p Policy, profile string, known map[string]map[string]key, tree map[string]any) []Setting {
 	var all []Setting
-	for _, table := range slices.Sorted(maps.Keys(keys)) {
+	for _, table := range slices.Sorted(maps.Keys(known)) {
 		in := tree
 		if table != "" {
 			in, _ = tree[table].(map[string]any)
 		}
-		for _, name := range slices.Sorted(maps.Keys(keys[table])) {
+		for _, name := range slices.Sorted(maps.Keys(known[table])) {
 			_, set := in[name]
-			all = append(all, Setting{Table: table, Name: name, Value: keys[table][name].get(&p), Set: set})
+			all = append(all, Setting{Profile: profile, Table: table, Name: name, Value: known[table][name].get(&p), Set: set})
 		}
 	}
 	return all
@@ -54,44 +73,47 @@ func Tree(settings []Setting) map[string]any {
 	tree := map[string]any{}
 	for _, s := range settings {
 		at := tree
-		if s.Table != "" {
-			if tree[s.Table] == nil {
-				tree[s.Table] = map[string]any{}
+		for _, table := range strings.FieldsFunc(s.table(), func(c rune) bool { return c == '.' }) {
+			if at[table] == nil {
+				at[table] = map[string]any{}
 			}
-			at = tree[s.Table].(map[string]any)
+			at = at[table].(map[string]any)
 		}
 		at[s.Name] = s.Value
 	}
 	return tree
 }
 
-// TOML is the settings as a file that says the same; lines of defaults end in
-// "# default".
+// TOML is the settings as a file that says the same. Lines of defaults end in
+// "# default", and what a profile has of the base is a comment.
 func TOML(settings []Setting) string {
 	var file, last strings.Builder // arrays of tables come after their table's keys
 	table := ""
 	for _, s := range settings {
-		if s.Table != table {
-			file.WriteString(last.String() + "\n[" + s.Table + "]\n")
+		if s.table() != table {
+			file.WriteString(last.String() + "\n[" + s.table() + "]\n")
 			last.Reset()
-			table = s.Table
+			table = s.table()
 		}
-		origin := " # default\n"
-		if s.Set {
+		start, origin := "", " # default\n"
+		switch {
+		case s.Set:
 			origin = "\n"
+		case s.Profile != "":
+			start, origin = "# ", "\n"
 		}
 		switch v := s.Value.(type) {
 		case nil:
 			fmt.Fprintf(&file, "# %s has no value%s", s.Name, origin)
 		case []map[string]any:
 			for _, entry := range v {
-				last.WriteString("\n[[" + s.Key() + "]]" + origin)
+				last.WriteString("\n" + start + "[[" + s.Key() + "]]" + origin)
 				for _, name := range slices.Sorted(maps.Keys(entry)) {
-					last.WriteString(name + " = " + Text(entry[name]) + origin)
+					last.WriteString(start + name + " = " + Text(entry[name]) + origin)
 				}
 			}
 		default:
-			file.WriteString(s.Name + " = " + Text(v) + origin)
+			file.WriteString(start + s.Name + " = " + Text(v) + origin)
 		}
 	}
 	return file.String() + last.String()

@@ -135,22 +135,35 @@ func checkMounts(v any) ([]Mount, error) {
 		if m.Target == "" {
 			m.Target = m.Source
 		}
-		if !isCleanPath(m.Source) || !isCleanPath(m.Target) || m.Target == "/" {
-			return nil, fmt.Errorf("number %d: source and target %w", i+1, errPath)
+		// What a user's names make of it is checked when they are known (ForUser).
+		example := Person{Name: "u", UID: 1000, GID: 1000, Home: "/home/u"}.places()
+		if !hasPlaces(m.Source) || !hasPlaces(m.Target) {
+			return nil, fmt.Errorf("number %d: a %% in a path is followed by u, h, U, G or %%", i+1)
 		}
-		for _, dir := range hostDirs {
-			if covers(m.Source, dir) || covers(dir, m.Source) {
-				return nil, fmt.Errorf("number %d: source holds or is in %s, which is the host's dir", i+1, dir)
-			}
-		}
-		for _, own := range []string{paths.Guest, "/run/berth", "/proc", "/sys", "/dev"} {
-			if covers(m.Target, own) || covers(own, m.Target) {
-				return nil, fmt.Errorf("number %d: target would cover %s", i+1, own)
-			}
+		if err := checkMount(Mount{Source: example.Replace(m.Source), Target: example.Replace(m.Target)}); err != nil {
+			return nil, fmt.Errorf("number %d: %w", i+1, err)
 		}
 		mounts = append(mounts, m)
 	}
 	return mounts, nil
+}
+
+// checkMount refuses what no mount may have as its source or target.
+func checkMount(m Mount) error {
+	if !isCleanPath(m.Source) || !isCleanPath(m.Target) || m.Target == "/" {
+		return fmt.Errorf("source and target %w", errPath)
+	}
+	for _, dir := range hostDirs {
+		if covers(m.Source, dir) || covers(dir, m.Source) {
+			return fmt.Errorf("source holds or is in %s, which is the host's dir", dir)
+		}
+	}
+	for _, own := range []string{paths.Guest, "/run/berth", "/proc", "/sys", "/dev"} {
+		if covers(m.Target, own) || covers(own, m.Target) {
+			return fmt.Errorf("target would cover %s", own)
+		}
+	}
+	return nil
 }
 
 func showMounts(list []Mount) any {

@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"berth/helper/internal/link/access"
+	"berth/helper/internal/link/record"
 	"berth/helper/internal/link/rules"
 	"berth/helper/internal/link/sessionlog"
 	"berth/helper/internal/policy"
@@ -27,7 +29,9 @@ import (
 type Dirs struct {
 	Programs   string // what sshd runs
 	EngineLink string // leads to the engine's socket
-	Serve      string // as policy.ServeDir
+	State      string // as policy.StateDir; what is not named below is in it
+	Profiles   string // as policy.ProfilesDir
+	Users      string // as policy.UsersDir
 	Names      string // as policy.NamesDir
 	Lifeline   string // as policy.LifelineDir
 	Sessions   string // as sessionlog.Dir
@@ -38,54 +42,165 @@ func This(configDir string) Dirs {
 	return Dirs{
 		Programs:   programsDir(),
 		EngineLink: filepath.Join(configDir, filepath.Base(policy.EngineLink)),
-		Serve:      policy.ServeDir,
+		State:      policy.StateDir,
+		Profiles:   policy.ProfilesDir,
+		Users:      policy.UsersDir,
 		Names:      policy.NamesDir,
 		Lifeline:   policy.LifelineDir,
 		Sessions:   sessionlog.Dir,
 	}
 }
 
-// Prepare makes all of it as the policy demands. The notes are for the administrator.
-func (d Dirs) Prepare(p policy.Policy) (notes []Note, err error) {
-	group, err := EngineGroup(p.Engine.Socket)
+// Prepare makes all that does not belong to one user, as the configuration demands. The
+// notes are for the administrator.
+func (d Dirs) Prepare(c policy.Config) (notes []Note, err error) {
+	group, err := EngineGroup(c.Base.Engine.Socket)
 	if err != nil {
 		return nil, err
 	}
-	if p.Transport != policy.Direct {
+	if c.Base.Transport != policy.Direct {
 		if err := makeLifelineDir(d.Lifeline, int(group)); err != nil {
 			return nil, err
 		}
-		if err := linkEngine(p.Engine.Socket, d.EngineLink); err != nil {
+		if err := linkEngine(c.Base.Engine.Socket, d.EngineLink); err != nil {
 			return nil, err
 		}
 	}
-	for _, dir := range []string{d.Serve, d.Names} {
+	for _, dir := range []string{d.Profiles, d.Users, d.Names} {
 		if err := makeSharedDir(dir); err != nil {
 			return nil, err
 		}
 	}
-	if err := writeRules(Rules(p, group), filepath.Join(d.Names, rules.File)); err != nil {
-		return nil, err
-	}
 	if err := sessionlog.Prepare(d.Sessions); err != nil {
 		return nil, err
 	}
-	for _, value := range p.Renamed {
+	covers, unknown := Covers(c)
+	for _, name := range unknown {
+		notes = append(notes, Note{Text: "berth.toml: " + name + " is not known on this host: nobody has the profile by it"})
+	}
+	for _, p := range c.All() {
+		if p.Mode == policy.Shared {
+			if err := d.prepareShared(p, group, covers[p.Profile]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := d.linkAnyUser(c.Base); err != nil {
+		return nil, err
+	}
+	for _, value := range c.Base.Renamed {
 		notes = append(notes, Note{Text: "berth.toml: " + value})
 	}
-	return append(notes, d.checkPrograms(p.Transport, group)...), nil
+	return append(notes, d.checkPrograms(c.Base.Transport, group)...), nil
 }
 
-// Rules returns the rules that follow from the policy and the group of the engine's socket.
-func Rules(p policy.Policy, engineGroup uint32) rules.Rules {
+// prepareShared makes what a shared container has on the host.
+func (d Dirs) prepareShared(p policy.Policy, engineGroup uint32, cover access.Cover) error {
+	dir := d.Dir(p)
+	if p.Profile == policy.BaseProfile {
+		if err := d.adoptOld(dir); err != nil {
+			return err
+		}
+	}
+	if err := makeSharedDir(dir); err != nil {
+		return err
+	}
+	return writeRules(Rules(p, engineGroup, cover), filepath.Join(dir, rules.File))
+}
+
+// adoptOld takes over the directory of a container that berth 0.1 has made: it is the same
+// directory to that container, whatever its name is here. When the engine starts the
+// container again it finds it by the old name.
+func (d Dirs) adoptOld(dir string) error {
+	old := filepath.Join(d.State, "serve")
+	if st, err := os.Lstat(old); err != nil || !st.IsDir() {
+		return nil
+	}
+	if err := makeSharedDir(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	if err := os.Rename(old, dir); err != nil {
+		return fmt.Errorf("%s: %w", old, err)
+	}
+	if err := os.Symlink(dir, old); err != nil {
+		return fmt.Errorf("%s: %w", old, err)
+	}
+	return nil
+}
+
+// PrepareUser makes what the container of one user has on the host; p is the user's
+// (policy.ForUser).
+func (d Dirs) PrepareUser(p policy.Policy, uid uint32) error {
+	group, err := EngineGroup(p.Engine.Socket)
+	if err != nil {
+		return err
+	}
+	dir := d.Dir(p)
+	names := d.UserNames(p)
+	for _, dir := range []string{d.Profiles, filepath.Dir(dir), dir, names} {
+		if err := makeSharedDir(dir); err != nil {
+			return err
+		}
+	}
+	next := filepath.Join(names, ".new")
+	_ = os.Remove(next)
+	err = os.Link(record.Path(d.Names, uid), next)
+	if err == nil {
+		err = os.Rename(next, record.Path(names, uid))
+	}
+	if err != nil {
+		return fmt.Errorf("names: %w", err)
+	}
+	return writeRules(Rules(p, group, access.Cover{Closed: true, Only: access.IDs{UIDs: []uint32{uid}}}), filepath.Join(dir, rules.File))
+}
+
+// Dir is what the policy's container shares with this host.
+func (d Dirs) Dir(p policy.Policy) string {
+	return filepath.Join(d.Profiles, p.Profile, p.Container.Name)
+}
+
+// UserNames is the directory with the record of the one user whose container is p's.
+func (d Dirs) UserNames(p policy.Policy) string { return filepath.Join(d.Dir(p), "names") }
+
+// LinkUser notes that the container of p is the one of the user called name in Users: a uid,
+// or policy.AnyUser. It makes the link anew: its time says when that was found out.
+func (d Dirs) LinkUser(name string, p policy.Policy) error {
+	path := filepath.Join(d.Users, name)
+	next := filepath.Join(d.Users, "."+name)
+	_ = os.Remove(next)
+	err := os.Symlink(filepath.Join("..", filepath.Base(d.Profiles), p.Profile, p.Container.Name), next)
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		return fmt.Errorf("users: %w", err)
+	}
+	return nil
+}
+
+// linkAnyUser leads users without a link of their own to the container that all share.
+func (d Dirs) linkAnyUser(base policy.Policy) error {
+	if base.Mode == policy.Shared {
+		return d.LinkUser(policy.AnyUser, base)
+	}
+	if err := os.Remove(filepath.Join(d.Users, policy.AnyUser)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("users: %w", err)
+	}
+	return nil
+}
+
+// Rules returns the rules that follow from the policy, the group of the engine's socket, and
+// whom the policy is for.
+func Rules(p policy.Policy, engineGroup uint32, cover access.Cover) rules.Rules {
 	return rules.Rules{
 		UIDMin:    p.Users.UIDMin,
 		UIDMax:    p.Users.UIDMax,
 		Limit:     int(p.Session.Limit),
-		Linger:    p.Session.Linger,
+		Linger:    p.Session.Linger != 0,
 		Shell:     p.Session.Shell,
 		Processes: uint64(p.Container.UserProcesses),
 		Held:      []uint32{engineGroup},
+		Cover:     cover,
 	}
 }
 

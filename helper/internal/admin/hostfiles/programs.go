@@ -33,24 +33,25 @@ func programsDir() string {
 func (d Dirs) Session() string { return filepath.Join(d.Programs, "berth-session") }
 
 // SourcesVariable names a directory of the host that holds guest, lifeline, names and
-// serve, as the engine sees them. It is for development: a lab has them in a mount
+// profiles, as the engine sees them. It is for development: a lab has them in a mount
 // namespace of its own, and the engine would find the real host's at berth's own paths.
 // berth is root's own command, so root's environment may say so; no login reads it.
 const SourcesVariable = "BERTH_SOURCES"
 
-// Sources returns what the engine is told to mount for berth itself.
-func (d Dirs) Sources() (policy.Sources, error) {
-	dir := os.Getenv(SourcesVariable)
-	if dir == "" {
-		s := policy.Default().Sources
-		s.Guest = filepath.Join(d.Programs, "guest")
-		return s, nil
+// Sources returns what the engine is told to mount for berth itself into the container of p.
+func (d Dirs) Sources(p policy.Policy) (policy.Sources, error) {
+	s := policy.Sources{Guest: filepath.Join(d.Programs, "guest"), Lifeline: d.Lifeline, Serve: d.Dir(p), Names: d.Names}
+	if dir := os.Getenv(SourcesVariable); dir != "" {
+		if !filepath.IsAbs(dir) {
+			return policy.Sources{}, fmt.Errorf("%s must be an absolute path", SourcesVariable)
+		}
+		in := func(name string) string { return filepath.Join(dir, name) }
+		s = policy.Sources{Guest: in("guest"), Lifeline: in("lifeline"), Serve: filepath.Join(in("profiles"), p.Profile, p.Container.Name), Names: in("names")}
 	}
-	if !filepath.IsAbs(dir) {
-		return policy.Sources{}, fmt.Errorf("%s must be an absolute path", SourcesVariable)
+	if p.Mode == policy.PerUser {
+		s.Names = filepath.Join(s.Serve, "names")
 	}
-	in := func(name string) string { return filepath.Join(dir, name) }
-	return policy.Sources{Guest: in("guest"), Lifeline: in("lifeline"), Serve: in("serve"), Names: in("names")}, nil
+	return s, nil
 }
 
 // EngineGroup returns the group that owns the engine's socket.

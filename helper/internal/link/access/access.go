@@ -36,6 +36,21 @@ func impersonal(uid uint32) bool { return uid >= minImpersonalUID && uid <= maxI
 type Limits struct {
 	UIDMin, UIDMax uint32
 	RootGroups     []uint32 // their members are as good as root: the engine's group
+	Cover          Cover
+}
+
+// IDs are users and groups.
+type IDs struct{ UIDs, GIDs []uint32 }
+
+func (s IDs) has(uid uint32, gids []uint32) bool {
+	return slices.Contains(s.UIDs, uid) || slices.ContainsFunc(gids, func(gid uint32) bool { return slices.Contains(s.GIDs, gid) })
+}
+
+// Cover is whom a profile is for.
+type Cover struct {
+	Closed bool // for those of Only alone
+	Only   IDs
+	Except IDs // they have another profile
 }
 
 // Caller is who wants to log in. Its ids are the kernel's word.
@@ -65,6 +80,8 @@ func Check(c Caller, limits Limits) error {
 		return c.refusal("it is in the group of root")
 	case slices.ContainsFunc(groups, func(gid uint32) bool { return slices.Contains(limits.RootGroups, gid) }):
 		return c.refusal("it is in the container engine's group, which is as good as root")
+	case limits.Cover.Except.has(c.UID, groups), limits.Cover.Closed && !limits.Cover.Only.has(c.UID, groups):
+		return loginerror.Deny("your account has another container by now: connect again", errors.New("it is not one of the profile's"))
 	case c.UID > maxUnrecordedUID && !c.HasAccount:
 		return c.refusal("the uid may be of a user namespace: PAM has recorded no names for it")
 	}

@@ -22,5 +22,7 @@ const (
 const (
 	Socket    = "socket"    // every user of the host may connect
 	Control   = "control"   // for root of the host
-	Unsettled = "unsettled" // a file that is there while `berth settle` is due
+	Unsettled = "unsettled" // a file that is there while the container is to be settled
+	Lease     = "lease"     // the file by whose lock a connection keeps the container from ending
+	Drain     = "drain"     // a file that is there while nobody may open a session
 )

@@ -27,6 +27,7 @@ type Rules struct {
 	Shell          string   // for a user whose own shell is not in the container
 	Processes      uint64   // RLIMIT_NPROC of each session (setrlimit(2))
 	Held           []uint32 // groups whose members are as good as root
+	Cover          access.Cover
 }
 
 // rule is one rule: its name, and how its field is written and read.
@@ -46,6 +47,11 @@ var table = []rule{
 	text("shell", func(r *Rules) *string { return &r.Shell }),
 	number("processes", func(r *Rules) *uint64 { return &r.Processes }, 1),
 	ids("held", func(r *Rules) *[]uint32 { return &r.Held }),
+	flag("closed", func(r *Rules) *bool { return &r.Cover.Closed }),
+	ids("only_uids", func(r *Rules) *[]uint32 { return &r.Cover.Only.UIDs }),
+	ids("only_gids", func(r *Rules) *[]uint32 { return &r.Cover.Only.GIDs }),
+	ids("except_uids", func(r *Rules) *[]uint32 { return &r.Cover.Except.UIDs }),
+	ids("except_gids", func(r *Rules) *[]uint32 { return &r.Cover.Except.GIDs }),
 }
 
 func number[T int | uint32 | uint64](name string, field func(*Rules) *T, least T) rule {
@@ -100,7 +106,7 @@ func id(text string) (uint32, error) {
 
 // Limits are those that package access goes by.
 func (r Rules) Limits() access.Limits {
-	return access.Limits{UIDMin: r.UIDMin, UIDMax: r.UIDMax, RootGroups: r.Held}
+	return access.Limits{UIDMin: r.UIDMin, UIDMax: r.UIDMax, RootGroups: r.Held, Cover: r.Cover}
 }
 
 // ErrIncomplete is a list of rules that lacks one, or has one that is unknown,

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfiles
+
+import (
+	"os/user"
+	"strconv"
+
+	"berth/helper/internal/link/access"
+	"berth/helper/internal/policy"
+)
+
+// Covers says of each profile whom it is for, by the ids that groups and users have on this
+// host. Who is in two profiles belongs to the first. What has no id is returned as unknown.
+func Covers(c policy.Config) (covers map[string]access.Cover, unknown []string) {
+	covers = map[string]access.Cover{}
+	var before access.IDs
+	for _, p := range c.Profiles {
+		cover := access.Cover{Closed: true, Except: before}
+		for _, name := range p.Groups {
+			if id, found := groupID(name); found {
+				cover.Only.GIDs = append(cover.Only.GIDs, id)
+			} else {
+				unknown = append(unknown, "group "+name+" of profile "+p.Profile)
+			}
+		}
+		for _, name := range p.Members {
+			if id, found := userID(name); found {
+				cover.Only.UIDs = append(cover.Only.UIDs, id)
+			} else {
+				unknown = append(unknown, "user "+name+" of profile "+p.Profile)
+			}
+		}
+		covers[p.Profile] = cover
+		before = access.IDs{UIDs: append(before.UIDs[:len(before.UIDs):len(before.UIDs)], cover.Only.UIDs...),
+			GIDs: append(before.GIDs[:len(before.GIDs):len(before.GIDs)], cover.Only.GIDs...)}
+	}
+	covers[c.Base.Profile] = access.Cover{Except: before}
+	return covers, unknown
+}
+
+func groupID(name string) (id uint32, found bool) {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return 0, false
+	}
+	return parseID(g.Gid)
+}
+
+func userID(name string) (id uint32, found bool) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0, false
+	}
+	return parseID(u.Uid)
+}
+
+func parseID(text string) (id uint32, found bool) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	return uint32(n), err == nil
+}
