@@ -22,8 +22,11 @@ import (
 
 func main() {
 	privileged := readPrelude()
+	place, err := login.FindPlace()
 	login.Main(login.Program{
 		Name:        policy.Exec,
+		Place:       place,
+		PlaceError:  err,
 		Directory:   func(policy.Policy) identity.Directory { return nss.Directory{} },
 		EngineGroup: func(policy.Policy) uint32 { return privileged.group },
 		Transport: func(p policy.Policy) (session.Transport, error) {

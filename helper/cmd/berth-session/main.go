@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"berth/helper/internal/host/direct"
 	"berth/helper/internal/host/identity"
@@ -24,17 +25,32 @@ import (
 )
 
 func main() {
-	attempt := direct.Dial(policy.ServeSocket)
+	place, err := login.FindPlace()
+	attempt := direct.Dial(place.Socket())
 	login.Main(login.Program{
 		Name:        policy.Direct,
+		Place:       place,
+		PlaceError:  err,
 		Directory:   func(policy.Policy) identity.Directory { return &identity.Records{Dir: policy.NamesDir} },
 		EngineGroup: engineGroup,
 		Transport: func(p policy.Policy) (session.Transport, error) {
-			return direct.Transport(attempt, policy.ServeSocket, p.Session.Timeout, p.Transport == policy.Direct), nil
+			return direct.Transport(attempt, place.Socket(), patience(p), p.Transport == policy.Direct), nil
 		},
 		Fallback: fallback,
 	})
 }
+
+// patience is how long to wait for a container that does not serve. One that is the user's own is not made
+// now, but when PAM opens a session: there is no use in waiting for more than its restart.
+func patience(p policy.Policy) time.Duration {
+	if p.Mode == policy.PerUser {
+		return min(p.Session.Timeout, restartTime)
+	}
+	return p.Session.Timeout
+}
+
+// restartTime is how long the engine may take to start a container that has crashed.
+const restartTime = 3 * time.Second
 
 // engineGroup is the group of the engine's socket. The container's server checks
 // it again: here it is for the words that the user gets.

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"berth/helper/internal/policy"
@@ -36,10 +35,7 @@ func configCommand(config *string) *cobra.Command {
 		}
 		switch {
 		case asJSON:
-			encoder := json.NewEncoder(cmd.OutOrStdout())
-			encoder.SetEscapeHTML(false)
-			encoder.SetIndent("", "  ")
-			return encoder.Encode(value)
+			return printJSON(cmd, value)
 		case len(args) == 0:
 			cmd.Print(policy.TOML(settings))
 		default:

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"berth/helper/internal/admin/containers"
-	"berth/helper/internal/admin/control"
 	"berth/helper/internal/admin/engine"
 	"berth/helper/internal/admin/hostfiles"
 	"berth/helper/internal/link/loginerror"
@@ -42,54 +41,37 @@ func command() *cobra.Command {
 	root.SetVersionTemplate("berth {{.Version}}\n")
 	root.PersistentFlags().StringVar(&config, "config", policy.Path, "the configuration")
 	root.AddCommand(upCommand(&config), downCommand(&config), statusCommand(&config),
-		configCommand(&config), settleCommand(&config), checkCommand(&config))
+		configCommand(&config), settleCommand(&config), checkCommand(&config), prepareCommand(&config), gcCommand(&config))
 	root.SetOut(os.Stdout)
 	return root
 }
 
 // verb is what a command does.
-type verb func(ctx context.Context, cmd *cobra.Command, c containers.Container, e *engine.Engine) error
+type verb func(ctx context.Context, cmd *cobra.Command, h containers.Host) error
 
 // commandTimeout bounds everything that a verb asks of the engine and of sshd.
 const commandTimeout = 2 * time.Minute
 
-// runWith runs a verb with the configured container and its engine.
+// runWith runs a verb with the configured containers and their engine.
 func runWith(config *string, run verb) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, _ []string) error {
-		p, err := load(*config)
+		c, err := policy.Load(*config)
 		if err != nil {
 			return err
 		}
-		e, err := engine.Open(p.Engine.Socket, nil)
+		e, err := engine.Open(c.Base.Engine.Socket, nil)
 		if err != nil {
 			return err
 		}
 		defer e.Close()
 		ctx, cancel := context.WithTimeout(cmd.Context(), commandTimeout)
 		defer cancel()
-		return run(ctx, cmd, container(cmd, p, e), e)
-	}
-}
-
-// container is the policy's container on this host.
-func container(cmd *cobra.Command, p policy.Policy, e containers.Engine) containers.Container {
-	return containers.Container{
-		Policy: p, Engine: e, Keeper: control.At(policy.ServeDir), Socket: policy.ServeSocket,
-		Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr(),
+		return run(ctx, cmd, containers.Host{Config: c, Dirs: host(*config), Engine: e, Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr()})
 	}
 }
 
 // host is where this host has what logins need.
 func host(config string) hostfiles.Dirs { return hostfiles.This(filepath.Dir(config)) }
-
-// load reads the configuration, and adds what no key says.
-func load(config string) (policy.Policy, error) {
-	p, err := policy.Load(config)
-	if err == nil {
-		p.Sources, err = host(config).Sources()
-	}
-	return p, err
-}
 
 // hint is what an administrator may want to do about err.
 func hint(err error) string {

@@ -90,6 +90,7 @@ type Policy struct {
 	Session   Session
 	Users     Users
 	Sources   Sources // no key of the file
+	Person    Person  // whose container it is, in mode user (ForUser); no key of the file either
 	// Renamed says which values of the file have another name now.
 	Renamed []string
 }

@@ -185,6 +185,7 @@ func (p Policy) ForUser(u Person) (Policy, error) {
 	if !accountName().MatchString(u.Name) {
 		return p, fmt.Errorf("%q is no name that a path may hold", u.Name)
 	}
+	p.Person = u
 	p.Container.Hostname = p.Container.HostName()
 	p.Container.Name += fmt.Sprintf("-%d", u.UID)
 	var mounts []Mount

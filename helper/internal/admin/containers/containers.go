@@ -58,10 +58,16 @@ func (c Container) note(format string, args ...any) {
 	fmt.Fprintf(c.Err, "berth: "+format+"\n", args...)
 }
 
+// UpOptions are those of `berth up`.
+type UpOptions struct {
+	Recreate bool // a container that differs
+	IdleOnly bool // but none that has sessions
+}
+
 // Up makes and starts the container, and returns when a session in it would succeed. If it
-// differs from the policy, Up says how; with recreate it makes the container anew, and
+// differs from the policy, Up says how; with Recreate it makes the container anew, and
 // without it fails.
-func (c Container) Up(ctx context.Context, recreate bool) error {
+func (c Container) Up(ctx context.Context, options UpOptions) error {
 	state, err := c.Engine.Inspect(ctx, c.Policy)
 	if err != nil {
 		return err
@@ -71,6 +77,11 @@ func (c Container) Up(ctx context.Context, recreate bool) error {
 	}
 	for _, d := range state.Differences {
 		fmt.Fprintf(c.Out, "%s: %s: is %q, should be %q\n", c.name(), d.Key, d.Have, d.Want)
+	}
+	recreate := options.Recreate
+	if count, err := c.Keeper.Count(); recreate && options.IdleOnly && err == nil && count.Sessions > 0 {
+		c.note("%s has %d sessions and stays as it is", c.name(), count.Sessions)
+		recreate = false
 	}
 	if state.Exists && len(state.Differences) > 0 && recreate {
 		if err := c.Engine.Remove(ctx, c.name()); err != nil {
@@ -182,7 +193,7 @@ func (c Container) checkService(ctx context.Context) error {
 		return nil
 	case count.Server == 0:
 		return errors.New("no server runs in it")
-	case count.Spare == 0:
+	case count.Spare == 0 && c.Policy.Mode == policy.Shared:
 		return errors.New("no supervisor is ready in it")
 	}
 	return checkServer(c.Socket)

@@ -11,21 +11,20 @@ import (
 
 	"berth/helper/internal/admin/control"
 	"berth/helper/internal/admin/engine"
-	"berth/helper/internal/admin/hostfiles"
 	"berth/helper/internal/policy"
 )
 
-// Status is the state of everything that logins need, as far as it is known: the engine may
-// be away, and the container with it. It is the JSON of `berth status`.
+// Status is the state of one container and what logins to it need, as far as it is known:
+// the engine may be away, and the container with it.
 type Status struct {
+	Profile   string `json:"profile"`
 	Container string `json:"container"`
 	Transport string `json:"transport"`
 	Sessions  int    `json:"sessions"`
 	engine.State
-	EngineError string   `json:"engine_error,omitempty"`
-	Logins      bool     `json:"logins"` // work
-	Why         string   `json:"why,omitempty"`
-	Notes       []string `json:"notes,omitempty"`
+	EngineError string `json:"engine_error,omitempty"`
+	Logins      bool   `json:"logins"` // work
+	Why         string `json:"why,omitempty"`
 }
 
 const (
@@ -34,9 +33,9 @@ const (
 	renewTimeout = 2 * time.Second
 )
 
-// Status finds out the state; notes are the host's. Its error is why a login would fail.
-func (c Container) Status(ctx context.Context, notes []hostfiles.Note) (Status, error) {
-	s := Status{Container: c.name(), Transport: c.Policy.Transport}
+// Status finds out the state.
+func (c Container) Status(ctx context.Context) Status {
+	s := Status{Profile: c.Policy.Profile, Container: c.name(), Transport: c.Policy.Transport}
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	state, err := c.Engine.Inspect(ctx, c.Policy)
@@ -54,16 +53,10 @@ func (c Container) Status(ctx context.Context, notes []hostfiles.Note) (Status, 
 	case reason == nil:
 		reason = c.checkLogins(ctx)
 	}
-	for _, note := range notes {
-		s.Notes = append(s.Notes, note.Text)
-		if note.Fatal && reason == nil {
-			reason = errors.New(note.Text)
-		}
-	}
 	if s.Logins = reason == nil; !s.Logins {
 		s.Why = reason.Error()
 	}
-	return s, reason
+	return s
 }
 
 // checkLogins fails if a login would fail in the container. With auto, as with direct, a
@@ -80,29 +73,22 @@ func (c Container) checkLogins(ctx context.Context) error {
 	}
 }
 
-// Write prints the status for a person; config is where the policy was read.
-func (s Status) Write(w io.Writer, p policy.Policy, config string) {
+// Write prints the status for a person.
+func (s Status) Write(w io.Writer) {
 	state := s.Status
 	switch {
 	case s.EngineError != "":
-		fmt.Fprintf(w, "engine      %s at %s\n", s.EngineError, p.Engine.Socket)
-		state = "of which the engine would know more"
-	default:
-		fmt.Fprintf(w, "engine      %s at %s, live-restore %t\n", s.Engine, p.Engine.Socket, s.LiveRestore)
-		if !s.Exists {
-			state = "missing"
-		}
+		state = "and the engine, which knows more of it, does not answer"
+	case !s.Exists:
+		state = "missing"
 	}
 	logins := "work"
 	if !s.Logins {
 		logins = "fail: " + s.Why
 	}
-	fmt.Fprintf(w, "container   %s, %s\ntransport   %s\nsessions    %d\nlogins      %s\nconfigured  in %s\n",
-		s.Container, state, s.Transport, s.Sessions, logins, config)
+	fmt.Fprintf(w, "profile     %s\ncontainer   %s, %s\ntransport   %s\nsessions    %d\nlogins      %s\n",
+		s.Profile, s.Container, state, s.Transport, s.Sessions, logins)
 	for _, d := range s.Differences {
 		fmt.Fprintf(w, "differs     %s: is %q, should be %q\n", d.Key, d.Have, d.Want)
-	}
-	for _, note := range s.Notes {
-		fmt.Fprintf(w, "note        %s\n", note)
 	}
 }

@@ -109,16 +109,23 @@ func (e *Engine) Probe(ctx context.Context, name string) error {
 		case !state.Running:
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return wrap("inspect the exec", ctx.Err())
-		case <-time.After(pollInterval):
+		if err := pause(ctx); err != nil {
+			return wrap("inspect the exec", err)
 		}
 	}
 }
 
 // pollInterval is the time between two looks at something without an event.
 const pollInterval = 20 * time.Millisecond
+
+func pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(pollInterval):
+		return nil
+	}
+}
 
 // Health is the state of a container that should run.
 type Health struct {

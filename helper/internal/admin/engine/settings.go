@@ -220,6 +220,15 @@ var settings = []setting{
 		},
 		read:  func(d description) string { return strings.Join(slices.Concat(d.config.Entrypoint, d.config.Cmd), " ") },
 		flags: flags("--entrypoint", entrypoint)},
+	{name: "labels", fixed: true, // not compared: they say what the other settings come from
+		apply: func(p policy.Policy, d *description) { d.config.Labels = labels(p) },
+		flags: func(p policy.Policy) []string {
+			var argv []string
+			for _, name := range slices.Sorted(maps.Keys(labels(p))) {
+				argv = append(argv, "--label", name+"="+labels(p)[name])
+			}
+			return argv
+		}},
 	{name: "image", // no flag: RunCommand appends it
 		apply: func(p policy.Policy, d *description) { d.config.Image = p.Container.Image },
 		read:  func(d description) string { return d.image }},
@@ -234,6 +243,9 @@ var settings = []setting{
 	{name: "user_processes"}, // a rule (package rules)
 	{name: "terminals"},      // `berth settle`
 	{name: "heal"},           // of a login by exec
+	{name: "idle"},           // a rule
+	{name: "keep"},           // `berth gc`
+	{name: "timeout"},        // `berth prepare`
 }
 
 const (

@@ -3,6 +3,7 @@
 package hostfiles
 
 import (
+	"errors"
 	"os/user"
 	"strconv"
 
@@ -53,6 +54,15 @@ func userID(name string) (id uint32, found bool) {
 		return 0, false
 	}
 	return parseID(u.Uid)
+}
+
+// HasAccount reports whether the name service of this host knows the uid.
+func HasAccount(uid uint32) (bool, error) {
+	_, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
+	if unknown := user.UnknownUserIdError(0); errors.As(err, &unknown) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func parseID(text string) (id uint32, found bool) {

@@ -40,18 +40,26 @@ const SourcesVariable = "BERTH_SOURCES"
 
 // Sources returns what the engine is told to mount for berth itself into the container of p.
 func (d Dirs) Sources(p policy.Policy) (policy.Sources, error) {
-	s := policy.Sources{Guest: filepath.Join(d.Programs, "guest"), Lifeline: d.Lifeline, Serve: d.Dir(p), Names: d.Names}
+	s := policy.Sources{Guest: filepath.Join(d.Programs, "guest"), Lifeline: d.Lifeline, Names: d.Names}
 	if dir := os.Getenv(SourcesVariable); dir != "" {
 		if !filepath.IsAbs(dir) {
 			return policy.Sources{}, fmt.Errorf("%s must be an absolute path", SourcesVariable)
 		}
-		in := func(name string) string { return filepath.Join(dir, name) }
-		s = policy.Sources{Guest: in("guest"), Lifeline: in("lifeline"), Serve: filepath.Join(in("profiles"), p.Profile, p.Container.Name), Names: in("names")}
+		s = policy.Sources{Guest: filepath.Join(dir, "guest"), Lifeline: filepath.Join(dir, "lifeline"), Names: filepath.Join(dir, "names")}
 	}
+	s.Serve = filepath.Join(d.ProfilesSource(), p.Profile, p.Container.Name)
 	if p.Mode == policy.PerUser {
 		s.Names = filepath.Join(s.Serve, "names")
 	}
 	return s, nil
+}
+
+// ProfilesSource is Profiles as the engine sees it.
+func (d Dirs) ProfilesSource() string {
+	if dir := os.Getenv(SourcesVariable); dir != "" {
+		return filepath.Join(dir, "profiles")
+	}
+	return d.Profiles
 }
 
 // EngineGroup returns the group that owns the engine's socket.

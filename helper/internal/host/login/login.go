@@ -10,6 +10,7 @@ package login
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -33,8 +34,11 @@ const ExecSuffix = "-exec"
 // Program is what differs between the two programs: how it looks names up, and how it
 // gets to the container.
 type Program struct {
-	Name      string // the transport's, as berth.toml has it
-	Directory func(policy.Policy) identity.Directory
+	Name string // the transport's, as berth.toml has it
+	// Place is the user's container, or PlaceError why there is none.
+	Place      Place
+	PlaceError error
+	Directory  func(policy.Policy) identity.Directory
 	// EngineGroup is the group whose members are as good as root.
 	EngineGroup func(policy.Policy) uint32
 	// Transport returns what starts the session's guest. Its error has words
@@ -66,9 +70,16 @@ func Main(program Program) {
 }
 
 func login(program Program, caller process.Caller, record *sessionlog.Record) (ending lifeline.Ending, traffic session.Traffic, err error) {
-	p, err := policy.Load(policy.Path)
+	c, err := policy.Load(policy.Path)
 	if err != nil {
 		return ending, traffic, loginerror.New("this gateway is misconfigured; nobody can log in until its administrator has mended it", err)
+	}
+	if program.PlaceError != nil {
+		return ending, traffic, program.PlaceError
+	}
+	p, err := program.Place.policy(c)
+	if err != nil {
+		return ending, traffic, err
 	}
 	if program.Fallback != nil {
 		if err := program.Fallback(p, record.Environ(), nil); err != nil {
@@ -96,9 +107,13 @@ func login(program Program, caller process.Caller, record *sessionlog.Record) (e
 	}
 	record.Facts.Kind, record.Facts.Command = req.Kind.String(), req.Command
 	record.Requested()
-	for _, value := range p.Renamed {
+	for _, value := range c.Base.Renamed {
 		record.Warn("berth.toml: " + value)
 	}
+	if err := checkDrained(); err != nil {
+		return ending, traffic, err
+	}
+	notePrepared(session.HasTTY())
 	transport, err := program.Transport(p)
 	if err != nil {
 		return ending, traffic, err
@@ -109,8 +124,14 @@ func login(program Program, caller process.Caller, record *sessionlog.Record) (e
 	if err != nil && program.Fallback != nil {
 		err = program.Fallback(p, record.Environ(), err)
 	}
+	if p.Mode == policy.PerUser && errors.Is(err, loginerror.ErrNotServed) {
+		err = loginerror.New(noContainerOfOwn, err)
+	}
 	return ending, traffic, err
 }
+
+// noContainerOfOwn: nobody who may start a container acts for a session on an open connection.
+const noContainerOfOwn = "your container does not run; connect again, and if that does not help tell the administrator"
 
 // assemble makes the session of what policy, process, account and client say.
 func assemble(p policy.Policy, caller process.Caller, account identity.Account, req request.Request, self string) *session.Session {

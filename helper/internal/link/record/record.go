@@ -19,6 +19,7 @@ import (
 // Record is one user's.
 type Record struct {
 	User, Gecos, Home, Shell string
+	GID                      uint32
 	Groups                   map[uint32]string // names by gid
 }
 
@@ -50,7 +51,11 @@ func Parse(text string, uid uint32) (Record, error) {
 	if len(user) != 7 || user[2] != strconv.FormatUint(uint64(uid), 10) {
 		return Record{}, malformed
 	}
-	r := Record{User: user[0], Gecos: user[4], Home: user[5], Shell: user[6], Groups: map[uint32]string{}}
+	primary, err := strconv.ParseUint(user[3], 10, 32)
+	if err != nil {
+		return Record{}, malformed
+	}
+	r := Record{User: user[0], GID: uint32(primary), Gecos: user[4], Home: user[5], Shell: user[6], Groups: map[uint32]string{}}
 	for _, line := range lines[1:] {
 		group := strings.Split(line, ":")
 		if len(group) != 4 {

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package containers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"berth/helper/internal/admin/control"
+	"berth/helper/internal/admin/engine"
+	"berth/helper/internal/admin/hostfiles"
+	"berth/helper/internal/policy"
+)
+
+// Host is all containers of this host.
+type Host struct {
+	Config policy.Config
+	Dirs   hostfiles.Dirs
+	Engine *engine.Engine
+	Out    io.Writer
+	Err    io.Writer // notes for the administrator
+}
+
+// Shared returns the containers of the profiles of mode shared.
+func (h Host) Shared() ([]Container, error) {
+	var all []Container
+	for _, p := range h.Config.All() {
+		if p.Mode != policy.Shared {
+			continue
+		}
+		c, err := h.container(p)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// container is the container of p on this host.
+func (h Host) container(p policy.Policy) (Container, error) {
+	var err error
+	if p.Sources, err = h.Dirs.Sources(p); err != nil {
+		return Container{}, err
+	}
+	dir := h.Dirs.Dir(p)
+	return Container{Policy: p, Engine: h.Engine, Keeper: control.At(dir), Socket: hostfiles.Socket(dir), Out: h.Out, Err: h.Err}, nil
+}
+
+// Each calls do with each shared container, and goes on where one fails.
+func (h Host) Each(do func(Container) error) error {
+	list, err := h.Shared()
+	for _, c := range list {
+		err = errors.Join(err, do(c))
+	}
+	return err
+}
+
+// UserStatus is the state of one user's container.
+type UserStatus struct {
+	Profile   string `json:"profile"`
+	Container string `json:"container"`
+	User      string `json:"user"`
+	UID       uint32 `json:"uid"`
+	Status    string `json:"status"`
+	Sessions  int    `json:"sessions"`
+	// Outdated says which settings have changed in berth.toml since it was made, its image
+	// included: the user's next container will have them.
+	Outdated []string `json:"outdated,omitempty"`
+}
+
+// Report is the JSON of `berth status`.
+type Report struct {
+	Logins     bool         `json:"logins"` // work in every shared container
+	Why        string       `json:"why,omitempty"`
+	Drained    string       `json:"drained,omitempty"` // what users are told who may not log in now
+	Engine     string       `json:"engine,omitempty"`
+	Notes      []string     `json:"notes,omitempty"`
+	Containers []Status     `json:"containers"`
+	Users      []UserStatus `json:"users,omitempty"`
+}
+
+// Status finds out how all containers are. Its error is why logins would fail.
+func (h Host) Status(ctx context.Context) (Report, error) {
+	var r Report
+	var reason error
+	list, err := h.Shared()
+	if err != nil {
+		return r, err
+	}
+	for _, c := range list {
+		s := c.Status(ctx)
+		r.Containers = append(r.Containers, s)
+		r.Engine = cmp.Or(r.Engine, s.Engine)
+		if !s.Logins && reason == nil {
+			reason = fmt.Errorf("%s: %s", s.Container, s.Why)
+		}
+	}
+	users, err := h.userStatus(ctx)
+	if err != nil && reason == nil && h.hasUserMode() {
+		reason = err
+	}
+	r.Users = users
+	for _, note := range h.Dirs.CheckPrograms(h.Config.Base) {
+		r.Notes = append(r.Notes, note.Text)
+		if note.Fatal && reason == nil {
+			reason = errors.New(note.Text)
+		}
+	}
+	if r.Logins = reason == nil; !r.Logins {
+		r.Why = reason.Error()
+	}
+	return r, reason
+}
+
+func (h Host) hasUserMode() bool {
+	return slices.ContainsFunc(h.Config.All(), func(p policy.Policy) bool { return p.Mode == policy.PerUser })
+}
+
+// userStatus finds out how the containers of mode user are.
+func (h Host) userStatus(ctx context.Context) ([]UserStatus, error) {
+	found, err := h.Engine.ListUsers(ctx, h.Dirs.ProfilesSource())
+	if err != nil {
+		return nil, err
+	}
+	var all []UserStatus
+	for _, f := range found {
+		s := UserStatus{Profile: f.Profile, Container: f.Name, User: f.User, UID: f.UID, Status: f.Status}
+		if count, err := control.At(h.Dirs.ContainerDir(f.Profile, f.Name)).Count(); err == nil {
+			s.Sessions = count.Sessions
+		}
+		if f.Status == "running" {
+			s.Outdated = h.outdated(ctx, f)
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// outdated names what a container of the user's would have otherwise if it were made now.
+func (h Host) outdated(ctx context.Context, f engine.UserContainer) []string {
+	p, _, err := h.decide(f.UID)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	if p.Profile != f.Profile || p.Container.Name != f.Name {
+		return []string{"profile"}
+	}
+	c, err := h.container(p)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	state, err := h.Engine.Inspect(ctx, c.Policy)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var keys []string
+	for _, d := range state.Differences {
+		keys = append(keys, d.Key)
+	}
+	return keys
+}
+
+// Write prints the report for a person; config is where the policy was read.
+func (r Report) Write(w io.Writer, config string, socket string) {
+	if r.Engine != "" {
+		fmt.Fprintf(w, "engine      %s at %s\n", r.Engine, socket)
+	} else if len(r.Containers) > 0 {
+		fmt.Fprintf(w, "engine      %s at %s\n", r.Containers[0].EngineError, socket)
+	}
+	fmt.Fprintf(w, "configured  in %s\n", config)
+	if r.Drained != "" {
+		fmt.Fprintf(w, "drained     %s\n", r.Drained)
+	}
+	for _, s := range r.Containers {
+		s.Write(w)
+	}
+	for _, u := range r.Users {
+		fmt.Fprintf(w, "user        %s: %s, %s, %d sessions", u.User, u.Container, u.Status, u.Sessions)
+		if len(u.Outdated) > 0 {
+			fmt.Fprintf(w, "; the next one will differ: %v", u.Outdated)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(w, "note        %s\n", note)
+	}
+}
+
+// DownUsers removes the containers of mode user, and ends the sessions in them.
+func (h Host) DownUsers(ctx context.Context) error {
+	found, err := h.Engine.ListUsers(ctx, h.Dirs.ProfilesSource())
+	for _, f := range found {
+		if rerr := h.Engine.Remove(ctx, f.Name); rerr != nil {
+			err = errors.Join(err, rerr)
+			continue
+		}
+		fmt.Fprintf(h.Out, "%s is gone\n", f.Name)
+	}
+	return err
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package containers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"berth/helper/internal/admin/control"
+	"berth/helper/internal/admin/hostfiles"
+	"berth/helper/internal/link/paths"
+	"berth/helper/internal/link/record"
+	"berth/helper/internal/policy"
+)
+
+// decide returns the policy of a user: the profile, and in mode user the user's own container. It
+// goes by the record that PAM has just made of what the name service says.
+func (h Host) decide(uid uint32) (policy.Policy, record.Record, error) {
+	known, err := record.Read(h.Dirs.Names, uid)
+	if err != nil {
+		return policy.Policy{}, known, err
+	}
+	var groups []string
+	for _, name := range known.Groups {
+		groups = append(groups, name)
+	}
+	p := h.Config.For(known.User, groups)
+	if p.Mode == policy.PerUser {
+		p, err = p.ForUser(policy.Person{Name: known.User, UID: uid, GID: known.GID, Home: known.Home})
+	}
+	return p, known, err
+}
+
+// Prepare does what only root can do for a user's session, before it begins: it notes which container is
+// the user's, makes that container in mode user, and settles it.
+func (h Host) Prepare(ctx context.Context, uid uint32) error {
+	p, _, err := h.decide(uid)
+	if err != nil {
+		return err
+	}
+	if text, drained := h.Dirs.Drained(); drained {
+		return fmt.Errorf("no new sessions: %s", text)
+	}
+	c, err := h.container(p)
+	if err != nil {
+		return err
+	}
+	if p.Mode == policy.PerUser {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.Container.Timeout)
+		defer cancel()
+		if err := h.Dirs.PrepareUser(p, uid); err != nil {
+			return err
+		}
+	}
+	if err := h.Dirs.LinkUser(strconv.FormatUint(uint64(uid), 10), p); err != nil {
+		return err
+	}
+	if p.Mode == policy.PerUser {
+		if err := h.makeUser(ctx, c); err != nil {
+			return fmt.Errorf("%s: %w", p.Container.Name, err)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(h.Dirs.Dir(p), paths.Unsettled)); err == nil {
+		return c.Settle()
+	}
+	return nil
+}
+
+// makeUser makes the container of one user, unless it serves. Logins of one user wait for
+// each other; those of others do not know of it.
+func (h Host) makeUser(ctx context.Context, c Container) error {
+	if checkServer(c.Socket) == nil {
+		return nil
+	}
+	lock, err := h.Dirs.LockUser(ctx, c.Policy.Person.UID)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if comesBack(ctx, c) {
+		return nil
+	}
+	for _, m := range c.Policy.Container.Mounts {
+		if err := hostfiles.CheckSource(m.Source); err != nil {
+			return fmt.Errorf("container.mount: %w", err)
+		}
+	}
+	if err := h.Engine.CreateUser(ctx, c.Policy); err != nil {
+		return err
+	}
+	return awaitServer(ctx, c)
+}
+
+// restartTime is how long a container that has crashed may take until it serves again.
+const restartTime = time.Second
+
+// comesBack reports whether the container serves, or does soon: somebody else has just made it, or the
+// engine starts it again.
+func comesBack(ctx context.Context, c Container) bool {
+	for end := time.Now().Add(restartTime); ; {
+		if checkServer(c.Socket) == nil {
+			return true
+		}
+		health, err := c.Engine.Health(ctx, c.name())
+		alive := err == nil && (health.Status == "running" || health.Status == "restarting")
+		if !alive || time.Now().After(end) || ctx.Err() != nil {
+			return false
+		}
+		time.Sleep(pollInterval)
+	}
+}
+
+// awaitServer waits until the server of a new container answers.
+func awaitServer(ctx context.Context, c Container) error {
+	for {
+		err := checkServer(c.Socket)
+		if err == nil || errors.Is(err, control.ErrRemapped) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			health, _ := c.Engine.Health(context.WithoutCancel(ctx), c.name())
+			return fmt.Errorf("is %s, and serves no sessions: %w: the last line of its log: %s", health.Status, err, health.LastLog)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}

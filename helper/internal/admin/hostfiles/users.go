@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfiles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"berth/helper/internal/link/paths"
+
+	"golang.org/x/sys/unix"
+)
+
+// ContainerDir is what a container shares with this host.
+func (d Dirs) ContainerDir(profile, container string) string {
+	return filepath.Join(d.Profiles, profile, container)
+}
+
+// Socket is where the container that has dir serves sessions.
+func Socket(dir string) string { return filepath.Join(dir, paths.Socket) }
+
+// lockSuffix is that of a user's lock in Users.
+const lockSuffix = ".lock"
+
+// lockInterval is the pause between two tries to get a lock.
+const lockInterval = 10 * time.Millisecond
+
+// LockUser waits until nobody else makes or removes the user's container. Closing the file gives the lock back.
+func (d Dirs) LockUser(ctx context.Context, uid uint32) (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(d.Users, strconv.FormatUint(uint64(uid), 10)+lockSuffix), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	for {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return file, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			file.Close()
+			return nil, fmt.Errorf("lock: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			file.Close()
+			return nil, fmt.Errorf("another login of this user is making the container: %w", ctx.Err())
+		case <-time.After(lockInterval):
+		}
+	}
+}
+
+// LastSeen is when the user's container was decided upon the last time: at a login, but not at each.
+func (d Dirs) LastSeen(uid uint32) time.Time {
+	st, err := os.Lstat(filepath.Join(d.Users, strconv.FormatUint(uint64(uid), 10)))
+	if err != nil {
+		return time.Time{}
+	}
+	return st.ModTime()
+}
+
+// Trace is a file or directory that belongs to one user.
+type Trace struct {
+	UID  uint32
+	Path string
+}
+
+// Traces lists what berth has written down of single users: links, locks, records, directories of containers
+// of mode user, and of sessions.
+func (d Dirs) Traces() ([]Trace, error) {
+	var all []Trace
+	add := func(dir string, uidOf func(name string) string) error {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, entry := range entries {
+			if uid, err := strconv.ParseUint(uidOf(entry.Name()), 10, 32); err == nil {
+				all = append(all, Trace{uint32(uid), filepath.Join(dir, entry.Name())})
+			}
+		}
+		return nil
+	}
+	whole := func(name string) string { return strings.TrimSuffix(name, lockSuffix) }
+	profiles, err := filepath.Glob(filepath.Join(d.Profiles, "*"))
+	for _, dir := range []string{d.Users, d.Names, d.Sessions} {
+		err = errors.Join(err, add(dir, whole))
+	}
+	for _, dir := range profiles {
+		// The container of a user has a directory of names; its own name ends in the uid.
+		err = errors.Join(err, add(dir, func(name string) string {
+			if _, err := os.Lstat(filepath.Join(dir, name, "names")); err != nil {
+				return ""
+			}
+			return name[strings.LastIndexByte(name, '-')+1:]
+		}))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("traces: %w", err)
+	}
+	return all, nil
+}
+
+// maxLinks is how many symbolic links a path may lead through, as in the kernel.
+const maxLinks = 40
+
+// CheckSource fails if somebody else than root could make path lead elsewhere while the engine mounts it:
+// root does so for one user, and not all directories on the way need be root's. The last one, the user's
+// home for example, is not on the way.
+func CheckSource(path string) error {
+	links := 0
+	for dir, rest := "/", strings.TrimPrefix(path, "/"); rest != ""; {
+		name, after, _ := strings.Cut(rest, "/")
+		entry := filepath.Join(dir, name)
+		if err := checkEntry(dir, entry); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		target, err := os.Readlink(entry)
+		switch {
+		case errors.Is(err, unix.EINVAL): // no link
+			dir, rest = entry, after
+		case err != nil:
+			return fmt.Errorf("%s: %w", path, err)
+		case links == maxLinks:
+			return fmt.Errorf("%s: %w", path, unix.ELOOP)
+		default:
+			links++
+			if !filepath.IsAbs(target) {
+				target = filepath.Join(dir, target)
+			}
+			dir, rest = "/", strings.TrimPrefix(filepath.Join(target, after), "/")
+		}
+	}
+	return nil
+}
+
+// checkEntry fails if somebody else than root can exchange entry in its directory.
+func checkEntry(dir, entry string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	switch {
+	case st.Uid != 0:
+		return fmt.Errorf("%s belongs to uid %d, who could make the path lead elsewhere", dir, st.Uid)
+	case st.Mode&0o022 == 0:
+		return nil
+	case st.Mode&unix.S_ISVTX == 0:
+		return fmt.Errorf("others than root can write in %s, and so make the path lead elsewhere", dir)
+	}
+	// In a sticky directory the owner of an entry alone can exchange it.
+	if err := unix.Lstat(entry, &st); err != nil || st.Uid != 0 {
+		return fmt.Errorf("the owner of %s could make the path lead elsewhere", entry)
+	}
+	return nil
+}
+
+// Drained returns what users are told who may not open a session now.
+func (d Dirs) Drained() (text string, drained bool) {
+	data, err := os.ReadFile(filepath.Join(d.State, paths.Drain))
+	return strings.TrimSpace(string(data)), err == nil
+}
