@@ -21,7 +21,7 @@ const (
 	EngineLink  = "/etc/berth/engine.sock"
 	ServeDir    = "/var/lib/berth/serve" // where the container makes its sockets
 	ServeSocket = ServeDir + "/" + paths.Socket
-	NamesDir    = "/var/lib/berth/names"    // what pam_berth.so records, and the rules that sessions go by
+	NamesDir    = "/var/lib/berth/names"    // what pam_berth.so records
 	LifelineDir = "/var/lib/berth/lifeline" // the sockets of transport exec's sessions
 )
 

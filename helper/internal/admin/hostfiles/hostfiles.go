@@ -64,7 +64,7 @@ func (d Dirs) Prepare(p policy.Policy) (notes []Note, err error) {
 			return nil, err
 		}
 	}
-	if err := writeRules(Rules(p, group), filepath.Join(d.Names, rules.File)); err != nil {
+	if err := writeRules(Rules(p, group), filepath.Join(d.Serve, rules.File)); err != nil {
 		return nil, err
 	}
 	if err := sessionlog.Prepare(d.Sessions); err != nil {
