@@ -73,7 +73,7 @@ func TestPrepare(t *testing.T) {
 		}
 		want := map[string]uint32{
 			d.Serve: unix.S_IFDIR | 0o755, d.Names: unix.S_IFDIR | 0o755, d.Sessions: unix.S_IFDIR | 0o711,
-			filepath.Join(d.Names, rules.File): unix.S_IFREG | 0o644,
+			filepath.Join(d.Serve, rules.File): unix.S_IFREG | 0o644,
 		}
 		if transport != policy.Direct {
 			want[d.Lifeline] = unix.S_IFDIR | unix.S_ISVTX | 0o730
@@ -91,7 +91,7 @@ func TestPrepare(t *testing.T) {
 				t.Errorf("%s: %s has gid %d", transport, path, st.Gid)
 			}
 		}
-		if r, err := rules.Load(filepath.Join(d.Names, rules.File)); err != nil || !reflect.DeepEqual(r, Rules(p, engineGroup)) {
+		if r, err := rules.Load(filepath.Join(d.Serve, rules.File)); err != nil || !reflect.DeepEqual(r, Rules(p, engineGroup)) {
 			t.Errorf("%s: %+v, %v", transport, r, err)
 		}
 	}
@@ -106,7 +106,7 @@ func TestPrepareRepairs(t *testing.T) {
 	for _, err := range []error{
 		os.Chmod(d.Names, 0o777), os.Chown(d.Serve, 1000, 1000), os.Chmod(d.Lifeline, 0o777),
 		os.Remove(d.EngineLink), os.Symlink("/elsewhere", d.EngineLink),
-		os.WriteFile(filepath.Join(d.Names, rules.File), []byte("limit=1"), 0o666),
+		os.WriteFile(filepath.Join(d.Serve, rules.File), []byte("limit=1"), 0o666),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -125,7 +125,7 @@ func TestPrepareRepairs(t *testing.T) {
 	if target, _ := os.Readlink(d.EngineLink); target != p.Engine.Socket {
 		t.Errorf("the link leads to %s", target)
 	}
-	if r, err := rules.Load(filepath.Join(d.Names, rules.File)); err != nil || r.Limit != 3 {
+	if r, err := rules.Load(filepath.Join(d.Serve, rules.File)); err != nil || r.Limit != 3 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

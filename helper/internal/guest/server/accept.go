@@ -51,7 +51,7 @@ type server struct {
 // told to end. What it needs for that, it has before: when the one before it has
 // died there may be no room for anything new.
 func Serve() error {
-	r, err := rules.Load(filepath.Join(paths.Names, rules.File))
+	r, err := rules.Load(filepath.Join(paths.Serve, rules.File))
 	if err != nil {
 		return fmt.Errorf("nobody is served: %w; run `berth up`", err)
 	}

@@ -92,7 +92,7 @@ type supervisor struct {
 }
 
 func newSupervisor(direct bool) (*supervisor, error) {
-	r, err := rules.Load(filepath.Join(paths.Names, rules.File))
+	r, err := rules.Load(filepath.Join(paths.Serve, rules.File))
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ const (
 	ImageNames   = "/usr/share/berth"    // the image's own passwd and group
 	Run          = "/run/berth"          // a tmpfs; passwd and group as libc reads them
 	Lifeline     = Run + "/lifeline"     // transport exec and auto: the sockets of the engine's sessions
-	Names        = Run + "/names"        // records of the users' names, and the rules, read-only
+	Names        = Run + "/names"        // records of the users' names, read-only
 	Private      = Run + "/private"      // root's alone
 	Register     = Private + "/register" // where supervisors tell the keeper of their sessions
 	Serve        = Private + "/serve"    // shared with the host; in it are the files below

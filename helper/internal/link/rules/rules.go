@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package rules is the part of the policy that the container's server goes by.
-// `berth up` writes it as root; inside it is read-only. Each rule is a line
+// `berth up` writes it as root; inside only root can reach it. Each rule is a line
 // key=value: nothing there needs a parser that could be surprised.
 package rules
 
@@ -16,7 +16,7 @@ import (
 	"berth/helper/internal/link/rootfile"
 )
 
-// File is the rules' name in the directory of names.
+// File is the rules' name in the directory that the container and the host share.
 const File = "rules"
 
 // Rules are what the server and the sessions that it starts go by.
