@@ -37,7 +37,7 @@ func TestPathsInC(t *testing.T) {
 			"UNSETTLED": paths.Serve + "/" + paths.Unsettled, "REGISTER": paths.Register,
 		},
 		"cmd/berth-session-exec/prelude.c": {"ENGINE": policy.EngineLink, "LIFELINES": policy.LifelineDir + "/"},
-		"../pam/berth.h":                   {"NAMES": policy.NamesDir, "SESSIONS": sessionlog.Dir, "UNSETTLED": policy.ServeDir + "/" + paths.Unsettled},
+		"../pam/berth.h":                   {"NAMES": policy.NamesDir, "SESSIONS": sessionlog.Dir},
 	} {
 		have := definedStrings(t, header)
 		for name, path := range want {

@@ -211,7 +211,7 @@ func TestAccessByExec(t *testing.T) {
 	l := labs.New(t, "transport = \"exec\"\n")
 	logInOnce(t, l, "alice", "bob")
 	last := l.UID(t, "alice") // bob's is higher
-	l.Exec(t, "sed", "-i", "s/^uid_max=.*/uid_max="+last+"/", policy.ServeDir+"/"+rules.File)
+	l.Exec(t, "sed", "-i", "s/^uid_max=.*/uid_max="+last+"/", policy.UsersDir+"/"+policy.AnyUser+"/"+rules.File)
 	r := labs.Finish(l.SSH("bob", "id"))
 	if r.Status != 255 || r.Out != "" || !strings.Contains(r.Err, "this account is not one of this gateway's users: the uid is out of range") {
 		t.Errorf("bob: %+v", r)

@@ -26,7 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const socket = policy.ServeSocket
+const socket = policy.UsersDir + "/" + policy.AnyUser + "/" + paths.Socket
 
 // The test program is its own probe: started with the name of one, as some user
 // in the lab, it does that and no test.

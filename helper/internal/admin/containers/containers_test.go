@@ -108,6 +108,7 @@ func TestUp(t *testing.T) {
 		name     string
 		script   script
 		recreate bool
+		idleOnly bool
 		orders   string
 		says     string
 		err      string
@@ -141,12 +142,14 @@ func TestUp(t *testing.T) {
 		{name: "it ends at once", script: script{answers: 100,
 			health: engine.Health{Status: "restarting", Restarts: 2, LastLog: "no rules"}},
 			orders: "create", err: "berth ends right after each start, 2 times so far: no rules"},
+		{name: "it differs, and has sessions", script: script{state: state(func(s *engine.State) { s.Differences = pids }), count: server},
+			recreate: true, idleOnly: true, orders: "renew settle", err: ErrDifferent.Error()},
 		{name: "other ids", script: script{state: running, fails: map[string]error{"count": control.ErrRemapped}},
 			err: control.ErrRemapped.Error()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			container, out := container(t, &c.script, policy.Direct)
-			err := container.Up(t.Context(), c.recreate)
+			err := container.Up(t.Context(), UpOptions{Recreate: c.recreate, IdleOnly: c.idleOnly})
 			if (err == nil) != (c.err == "") || err != nil && err.Error() != c.err {
 				t.Errorf("%v, want %q", err, c.err)
 			}
@@ -166,7 +169,7 @@ func TestUpGivesUp(t *testing.T) {
 	c, _ := container(t, &s, policy.Direct)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*pollInterval)
 	defer cancel()
-	err := c.Up(ctx, false)
+	err := c.Up(ctx, UpOptions{})
 	const want = "berth is running, and serves no sessions: no server runs in it: the last line of its log: waiting for rules"
 	if err == nil || err.Error() != want || len(s.orders) > 0 {
 		t.Errorf("%v; did %q", err, s.orders)
@@ -215,25 +218,22 @@ func TestCheckServer(t *testing.T) {
 	}
 }
 
-// What `berth status` says of each thing that may be wrong.
+// What `berth status` says of each thing that may be wrong with a container.
 func TestStatus(t *testing.T) {
 	for _, c := range []struct {
 		name, transport, want string // why logins fail; empty: they work
 		script                script
-		notes                 []hostfiles.Note
 		prints                []string
 	}{
 		{name: "all is well", transport: policy.Auto, script: script{state: running, count: server},
-			prints: []string{"engine       at /run/docker.sock, live-restore true\ncontainer   berth, running\n" +
-				"transport   auto\nsessions    3\nlogins      work\nconfigured  in /etc/berth/berth.toml\n"}},
+			prints: []string{"profile     default\ncontainer   berth, running\ntransport   auto\nsessions    3\nlogins      work\n"}},
 		{name: "no container", transport: policy.Auto, script: script{answers: 1}, want: "there is no container",
 			prints: []string{"container   berth, missing\n", "sessions    0\nlogins      fail: there is no container\n"}},
 		{name: "paused", transport: policy.Auto, script: script{state: engine.State{Exists: true, Status: "paused"}, count: server},
 			want: "the container is paused", prints: []string{"container   berth, paused\n"}},
 		{name: "no engine", transport: policy.Auto,
 			script: script{count: server, fails: map[string]error{"inspect": errEvent, "probe": errEvent}},
-			prints: []string{"engine      refused at /run/docker.sock\n" +
-				"container   berth, of which the engine would know more\n", "logins      work\n"}},
+			prints: []string{"container   berth; the engine does not say how it is\n", "logins      work\n"}},
 		{name: "no engine, exec", transport: policy.Exec,
 			script: script{count: server, fails: map[string]error{"inspect": errEvent, "probe": errEvent}},
 			want:   "refused"},
@@ -242,19 +242,15 @@ func TestStatus(t *testing.T) {
 		{name: "it differs", transport: policy.Direct,
 			script: script{state: engine.State{Exists: true, Status: "running", Differences: pids}, count: server},
 			prints: []string{"differs     pids_limit: is \"1\", should be \"2\"\n"}},
-		{name: "a note", transport: policy.Direct, script: script{state: running, count: server}, notes: []hostfiles.Note{{Text: "look here"}},
-			prints: []string{"logins      work\n", "note        look here\n"}},
-		{name: "a fatal one", transport: policy.Direct, script: script{state: running, count: server},
-			notes: []hostfiles.Note{{Text: "no program", Fatal: true}}, want: "no program", prints: []string{"logins      fail: no program\n"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			container, _ := container(t, &c.script, c.transport)
-			s, err := container.Status(t.Context(), c.notes)
-			if (err == nil) != (c.want == "") || err != nil && err.Error() != c.want || s.Logins != (err == nil) || s.Why != c.want {
-				t.Errorf("%+v, %v; want %q", s, err, c.want)
+			s := container.Status(t.Context())
+			if s.Why != c.want || s.Logins != (c.want == "") {
+				t.Errorf("%+v; want %q", s, c.want)
 			}
 			var out bytes.Buffer
-			s.Write(&out, container.Policy, policy.Path)
+			s.Write(&out)
 			for _, want := range c.prints {
 				if !strings.Contains(out.String(), want) {
 					t.Errorf("no %q in\n%s", want, &out)
@@ -264,6 +260,27 @@ func TestStatus(t *testing.T) {
 				t.Errorf("status did %q", c.script.orders)
 			}
 		})
+	}
+}
+
+// One container without logins, or a fatal note, is a failure of the host.
+func TestReport(t *testing.T) {
+	good, bad := Status{Container: "a", Logins: true}, Status{Container: "b", Why: "it is paused"}
+	for _, c := range []struct {
+		containers []Status
+		notes      []hostfiles.Note
+		want       string
+	}{
+		{[]Status{good, good}, []hostfiles.Note{{Text: "look here"}}, ""},
+		{[]Status{good, bad}, nil, "b: it is paused"},
+		{[]Status{good}, []hostfiles.Note{{Text: "no program", Fatal: true}}, "no program"},
+		{nil, nil, ""},
+	} {
+		r := Report{Containers: c.containers}
+		err := r.judge(c.notes)
+		if (err == nil) != (c.want == "") || err != nil && err.Error() != c.want || r.Logins != (err == nil) || r.Why != c.want || len(r.Notes) != len(c.notes) {
+			t.Errorf("%+v, %v; want %q", r, err, c.want)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"berth/helper/internal/admin/control"
 	"berth/helper/internal/admin/engine"
 	"berth/helper/internal/admin/hostfiles"
+	"berth/helper/internal/link/paths"
 	"berth/helper/internal/policy"
 )
 
@@ -75,19 +76,20 @@ type UserStatus struct {
 
 // Report is the JSON of `berth status`.
 type Report struct {
-	Logins     bool         `json:"logins"` // work in every shared container
-	Why        string       `json:"why,omitempty"`
-	Drained    string       `json:"drained,omitempty"` // what users are told who may not log in now
-	Engine     string       `json:"engine,omitempty"`
-	Notes      []string     `json:"notes,omitempty"`
-	Containers []Status     `json:"containers"`
-	Users      []UserStatus `json:"users,omitempty"`
+	Logins  bool   `json:"logins"` // work in every shared container
+	Why     string `json:"why,omitempty"`
+	Drained string `json:"drained,omitempty"` // what users are told who may not log in now
+	Engine  string `json:"engine,omitempty"`  // its version
+	// EngineError is why the engine does not say more.
+	EngineError string       `json:"engine_error,omitempty"`
+	Notes       []string     `json:"notes,omitempty"`
+	Containers  []Status     `json:"containers"`
+	Users       []UserStatus `json:"users,omitempty"`
 }
 
 // Status finds out how all containers are. Its error is why logins would fail.
 func (h Host) Status(ctx context.Context) (Report, error) {
 	var r Report
-	var reason error
 	list, err := h.Shared()
 	if err != nil {
 		return r, err
@@ -96,16 +98,29 @@ func (h Host) Status(ctx context.Context) (Report, error) {
 		s := c.Status(ctx)
 		r.Containers = append(r.Containers, s)
 		r.Engine = cmp.Or(r.Engine, s.Engine)
+	}
+	if text, drained := h.Dirs.Drained(); drained {
+		r.Drained = cmp.Or(text, paths.Drained)
+	}
+	notes := h.Dirs.CheckPrograms(h.Config.Base)
+	if r.Users, err = h.userStatus(ctx); err != nil {
+		r.EngineError = err.Error()
+		if slices.ContainsFunc(h.Config.All(), func(p policy.Policy) bool { return p.Mode == policy.PerUser }) {
+			notes = append(notes, hostfiles.Note{Text: "users who have no container yet cannot log in: " + err.Error()})
+		}
+	}
+	return r, r.judge(notes)
+}
+
+// judge takes the notes in, and says whether logins work.
+func (r *Report) judge(notes []hostfiles.Note) error {
+	var reason error
+	for _, s := range r.Containers {
 		if !s.Logins && reason == nil {
 			reason = fmt.Errorf("%s: %s", s.Container, s.Why)
 		}
 	}
-	users, err := h.userStatus(ctx)
-	if err != nil && reason == nil && h.hasUserMode() {
-		reason = err
-	}
-	r.Users = users
-	for _, note := range h.Dirs.CheckPrograms(h.Config.Base) {
+	for _, note := range notes {
 		r.Notes = append(r.Notes, note.Text)
 		if note.Fatal && reason == nil {
 			reason = errors.New(note.Text)
@@ -114,11 +129,7 @@ func (h Host) Status(ctx context.Context) (Report, error) {
 	if r.Logins = reason == nil; !r.Logins {
 		r.Why = reason.Error()
 	}
-	return r, reason
-}
-
-func (h Host) hasUserMode() bool {
-	return slices.ContainsFunc(h.Config.All(), func(p policy.Policy) bool { return p.Mode == policy.PerUser })
+	return reason
 }
 
 // userStatus finds out how the containers of mode user are.
@@ -167,12 +178,7 @@ func (h Host) outdated(ctx context.Context, f engine.UserContainer) []string {
 
 // Write prints the report for a person; config is where the policy was read.
 func (r Report) Write(w io.Writer, config string, socket string) {
-	if r.Engine != "" {
-		fmt.Fprintf(w, "engine      %s at %s\n", r.Engine, socket)
-	} else if len(r.Containers) > 0 {
-		fmt.Fprintf(w, "engine      %s at %s\n", r.Containers[0].EngineError, socket)
-	}
-	fmt.Fprintf(w, "configured  in %s\n", config)
+	fmt.Fprintf(w, "engine      %s at %s\nconfigured  in %s\n", cmp.Or(r.EngineError, r.Engine), socket, config)
 	if r.Drained != "" {
 		fmt.Fprintf(w, "drained     %s\n", r.Drained)
 	}

@@ -75,18 +75,18 @@ func (c Container) checkLogins(ctx context.Context) error {
 
 // Write prints the status for a person.
 func (s Status) Write(w io.Writer) {
-	state := s.Status
+	state := ", " + s.Status
 	switch {
 	case s.EngineError != "":
-		state = "and the engine, which knows more of it, does not answer"
+		state = "; the engine does not say how it is"
 	case !s.Exists:
-		state = "missing"
+		state = ", missing"
 	}
 	logins := "work"
 	if !s.Logins {
 		logins = "fail: " + s.Why
 	}
-	fmt.Fprintf(w, "profile     %s\ncontainer   %s, %s\ntransport   %s\nsessions    %d\nlogins      %s\n",
+	fmt.Fprintf(w, "profile     %s\ncontainer   %s%s\ntransport   %s\nsessions    %d\nlogins      %s\n",
 		s.Profile, s.Container, state, s.Transport, s.Sessions, logins)
 	for _, d := range s.Differences {
 		fmt.Fprintf(w, "differs     %s: is %q, should be %q\n", d.Key, d.Have, d.Want)

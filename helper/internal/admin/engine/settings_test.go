@@ -74,7 +74,7 @@ source = "/srv"
 	if found := differences(is, is); len(found) > 0 {
 		t.Errorf("differs from itself: %+v", found)
 	}
-	want, err := describe(other)
+	want, err := describe(other.Base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,10 +149,11 @@ func TestRunCommand(t *testing.T) {
 		"--tmpfs /tmp:mode=1777,exec,nosuid,nodev,size=256m --tmpfs /var/tmp:mode=1777,exec,nosuid,nodev,size=256m " +
 		"--mount type=bind,source=/usr/libexec/berth/guest,target=/usr/libexec/berth,readonly " +
 		"--mount type=bind,source=/var/lib/berth/lifeline,target=/run/berth/lifeline " +
-		"--mount type=bind,source=/var/lib/berth/serve,target=/run/berth/private/serve " +
+		"--mount type=bind,source=/var/lib/berth/profiles/default/berth,target=/run/berth/private/serve " +
 		"--mount type=bind,source=/var/lib/berth/names,target=/run/berth/names,readonly --mount type=bind,source=/home,target=/home " +
 		"--pids-limit 16384 --memory 2147483648 --memory-swap 2147483648 --ulimit nofile=1024:16384 --stop-signal SIGTERM --stop-timeout 5 " +
-		"--no-healthcheck --entrypoint /usr/libexec/berth/berth-init berth:latest serve"
+		"--no-healthcheck --entrypoint /usr/libexec/berth/berth-init --label berth.dir=/var/lib/berth/profiles/default/berth " +
+		"--label berth.mode=shared --label berth.policy=" + labels(p)[labelPolicy] + " --label berth.profile=default berth:latest serve"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"berth/helper/internal/link/access"
 	"berth/helper/internal/link/rules"
 	"berth/helper/internal/policy"
 
@@ -28,7 +29,8 @@ func host(t *testing.T, transport string) (Dirs, policy.Policy) {
 	}
 	dir := t.TempDir()
 	d := Dirs{
-		Programs: filepath.Join(dir, "libexec"), EngineLink: filepath.Join(dir, "engine.sock"), Serve: filepath.Join(dir, "lib/serve"),
+		Programs: filepath.Join(dir, "libexec"), EngineLink: filepath.Join(dir, "engine.sock"), State: filepath.Join(dir, "lib"),
+		Profiles: filepath.Join(dir, "lib/profiles"), Users: filepath.Join(dir, "lib/users"),
 		Names: filepath.Join(dir, "lib/names"), Lifeline: filepath.Join(dir, "lib/lifeline"), Sessions: filepath.Join(dir, "lib/sessions"),
 	}
 	p := policy.Default()
@@ -67,13 +69,13 @@ func TestPrepare(t *testing.T) {
 	for _, transport := range []string{policy.Auto, policy.Direct, policy.Exec} {
 		d, p := host(t, transport)
 		for range 2 {
-			if notes, err := d.Prepare(p); err != nil || len(notes) > 0 {
+			if notes, err := d.Prepare(policy.Config{Base: p}); err != nil || len(notes) > 0 {
 				t.Fatalf("%s: %+v, %v", transport, notes, err)
 			}
 		}
 		want := map[string]uint32{
-			d.Serve: unix.S_IFDIR | 0o755, d.Names: unix.S_IFDIR | 0o755, d.Sessions: unix.S_IFDIR | 0o711,
-			filepath.Join(d.Serve, rules.File): unix.S_IFREG | 0o644,
+			d.Dir(p): unix.S_IFDIR | 0o755, d.Names: unix.S_IFDIR | 0o755, d.Sessions: unix.S_IFDIR | 0o711,
+			filepath.Join(d.Dir(p), rules.File): unix.S_IFREG | 0o644,
 		}
 		if transport != policy.Direct {
 			want[d.Lifeline] = unix.S_IFDIR | unix.S_ISVTX | 0o730
@@ -91,7 +93,7 @@ func TestPrepare(t *testing.T) {
 				t.Errorf("%s: %s has gid %d", transport, path, st.Gid)
 			}
 		}
-		if r, err := rules.Load(filepath.Join(d.Serve, rules.File)); err != nil || !reflect.DeepEqual(r, Rules(p, engineGroup)) {
+		if r, err := rules.Load(filepath.Join(d.Dir(p), rules.File)); err != nil || !reflect.DeepEqual(r, Rules(p, engineGroup, access.Cover{})) {
 			t.Errorf("%s: %+v, %v", transport, r, err)
 		}
 	}
@@ -100,23 +102,23 @@ func TestPrepare(t *testing.T) {
 // What was wrong before is right afterwards: modes, the link, rules of before.
 func TestPrepareRepairs(t *testing.T) {
 	d, p := host(t, policy.Auto)
-	if _, err := d.Prepare(p); err != nil {
+	if _, err := d.Prepare(policy.Config{Base: p}); err != nil {
 		t.Fatal(err)
 	}
 	for _, err := range []error{
-		os.Chmod(d.Names, 0o777), os.Chown(d.Serve, 1000, 1000), os.Chmod(d.Lifeline, 0o777),
+		os.Chmod(d.Names, 0o777), os.Chown(d.Dir(p), 1000, 1000), os.Chmod(d.Lifeline, 0o777),
 		os.Remove(d.EngineLink), os.Symlink("/elsewhere", d.EngineLink),
-		os.WriteFile(filepath.Join(d.Serve, rules.File), []byte("limit=1"), 0o666),
+		os.WriteFile(filepath.Join(d.Dir(p), rules.File), []byte("limit=1"), 0o666),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	p.Session.Limit = 3
-	if _, err := d.Prepare(p); err != nil {
+	if _, err := d.Prepare(policy.Config{Base: p}); err != nil {
 		t.Fatal(err)
 	}
-	for path, mode := range map[string]uint32{d.Serve: 0o755, d.Names: 0o755, d.Lifeline: unix.S_ISVTX | 0o730} {
+	for path, mode := range map[string]uint32{d.Dir(p): 0o755, d.Names: 0o755, d.Lifeline: unix.S_ISVTX | 0o730} {
 		var st unix.Stat_t
 		if err := unix.Stat(path, &st); err != nil || st.Mode&^unix.S_IFMT != mode || st.Uid != 0 {
 			t.Errorf("%s is %o, of %d: %v", path, st.Mode, st.Uid, err)
@@ -125,7 +127,7 @@ func TestPrepareRepairs(t *testing.T) {
 	if target, _ := os.Readlink(d.EngineLink); target != p.Engine.Socket {
 		t.Errorf("the link leads to %s", target)
 	}
-	if r, err := rules.Load(filepath.Join(d.Serve, rules.File)); err != nil || r.Limit != 3 {
+	if r, err := rules.Load(filepath.Join(d.Dir(p), rules.File)); err != nil || r.Limit != 3 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -133,7 +135,7 @@ func TestPrepareRepairs(t *testing.T) {
 // Of the sockets of sessions only the abandoned ones are removed, and nothing else.
 func TestAbandonedLifelines(t *testing.T) {
 	d, p := host(t, policy.Exec)
-	if _, err := d.Prepare(p); err != nil {
+	if _, err := d.Prepare(policy.Config{Base: p}); err != nil {
 		t.Fatal(err)
 	}
 	live, dead, file := filepath.Join(d.Lifeline, "1000.1"), filepath.Join(d.Lifeline, "1000.2"), filepath.Join(d.Lifeline, "file")
@@ -151,7 +153,7 @@ func TestAbandonedLifelines(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Prepare(p); err != nil {
+	if _, err := d.Prepare(policy.Config{Base: p}); err != nil {
 		t.Fatal(err)
 	}
 	for path, stays := range map[string]bool{live: true, dead: false, file: true} {
@@ -164,14 +166,14 @@ func TestAbandonedLifelines(t *testing.T) {
 // Every rule comes from the policy: none is left as it is in an empty one.
 func TestRulesAreComplete(t *testing.T) {
 	p := policy.Default()
-	p.Session.Linger = true
-	v := reflect.ValueOf(Rules(p, engineGroup))
+	p.Session.Linger = policy.Forever
+	v := reflect.ValueOf(Rules(p, engineGroup, access.Cover{Closed: true}))
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {
 			t.Errorf("nothing says %s", v.Type().Field(i).Name)
 		}
 	}
-	if _, err := rules.Parse(Rules(p, engineGroup).Words()); err != nil {
+	if _, err := rules.Parse(Rules(p, engineGroup, access.Cover{}).Words()); err != nil {
 		t.Error(err)
 	}
 }
@@ -180,7 +182,7 @@ func TestEngineSocket(t *testing.T) {
 	d, p := host(t, policy.Exec)
 	for path, want := range map[string]error{"/nonexistent": unix.ENOENT, "/dev/null": unix.ENOTSOCK} {
 		p.Engine.Socket = path
-		if _, err := d.Prepare(p); !errors.Is(err, want) || !strings.HasPrefix(err.Error(), "engine.socket: "+path+": ") {
+		if _, err := d.Prepare(policy.Config{Base: p}); !errors.Is(err, want) || !strings.HasPrefix(err.Error(), "engine.socket: "+path+": ") {
 			t.Errorf("%s: %v", path, err)
 		}
 		if notes := d.CheckPrograms(p); len(notes) != 1 || notes[0].Fatal {
@@ -229,18 +231,25 @@ func TestCheckPrograms(t *testing.T) {
 }
 
 func TestSources(t *testing.T) {
-	d := Dirs{Programs: "/opt/libexec/berth"}
+	d := Dirs{Programs: "/opt/libexec/berth", Profiles: policy.ProfilesDir, Names: policy.NamesDir, Lifeline: policy.LifelineDir}
+	own := policy.Default()
+	own.Mode, own.Profile, own.Container.Name = policy.PerUser, "p", "c-1001"
 	t.Setenv(SourcesVariable, "")
-	if s, err := d.Sources(); err != nil || s.Guest != "/opt/libexec/berth/guest" || s.Names != policy.NamesDir {
+	want := policy.Sources{Guest: "/opt/libexec/berth/guest", Lifeline: policy.LifelineDir, Serve: policy.ProfilesDir + "/default/berth", Names: policy.NamesDir}
+	if s, err := d.Sources(policy.Default()); err != nil || s != want {
 		t.Errorf("%+v, %v", s, err)
 	}
 	t.Setenv(SourcesVariable, "/lab")
-	lab := policy.Sources{Guest: "/lab/guest", Lifeline: "/lab/lifeline", Serve: "/lab/serve", Names: "/lab/names"}
-	if s, err := d.Sources(); err != nil || s != lab {
+	want = policy.Sources{Guest: "/lab/guest", Lifeline: "/lab/lifeline", Serve: "/lab/profiles/default/berth", Names: "/lab/names"}
+	if s, err := d.Sources(policy.Default()); err != nil || s != want {
+		t.Errorf("%+v, %v", s, err)
+	}
+	// A container of one's own has one's own names.
+	if s, err := d.Sources(own); err != nil || s.Serve != "/lab/profiles/p/c-1001" || s.Names != "/lab/profiles/p/c-1001/names" {
 		t.Errorf("%+v, %v", s, err)
 	}
 	t.Setenv(SourcesVariable, "lab")
-	if _, err := d.Sources(); err == nil {
+	if _, err := d.Sources(policy.Default()); err == nil {
 		t.Error("a relative path is taken")
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 const text = "alice:x:1001:1001:Alice:/home/alice:/bin/zsh\nalice:x:1001:\ndomain users:x:900:\n"
 
-var alice = Record{User: "alice", Gecos: "Alice", Home: "/home/alice", Shell: "/bin/zsh", Groups: map[uint32]string{1001: "alice", 900: "domain users"}}
+var alice = Record{User: "alice", GID: 1001, Gecos: "Alice", Home: "/home/alice", Shell: "/bin/zsh", Groups: map[uint32]string{1001: "alice", 900: "domain users"}}
 
 func TestRead(t *testing.T) {
 	dir := t.TempDir()
