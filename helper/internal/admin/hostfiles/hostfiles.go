@@ -18,6 +18,7 @@ import (
 
 	"berth/helper/internal/link/access"
 	"berth/helper/internal/link/record"
+	"berth/helper/internal/link/rootfile"
 	"berth/helper/internal/link/rules"
 	"berth/helper/internal/link/sessionlog"
 	"berth/helper/internal/policy"
@@ -142,11 +143,9 @@ func (d Dirs) PrepareUser(p policy.Policy, uid uint32) error {
 			return err
 		}
 	}
-	next := filepath.Join(names, ".new")
-	_ = os.Remove(next)
-	err = os.Link(record.Path(d.Names, uid), next)
+	text, err := rootfile.Read(record.Path(d.Names, uid))
 	if err == nil {
-		err = os.Rename(next, record.Path(names, uid))
+		err = replaceFile(record.Path(names, uid), text)
 	}
 	if err != nil {
 		return fmt.Errorf("names: %w", err)
@@ -217,18 +216,21 @@ func makeSharedDir(dir string) error {
 	return nil
 }
 
-// writeRules replaces the rules at once: a session reads the old ones or the new.
 func writeRules(r rules.Rules, path string) error {
-	next := path + ".new"
-	_ = os.Remove(next)
-	err := os.WriteFile(next, []byte(strings.Join(r.Words(), "\n")+"\n"), 0o644)
-	if err == nil {
-		err = errors.Join(os.Chmod(next, 0o644), os.Rename(next, path))
-	}
-	if err != nil {
+	if err := replaceFile(path, []byte(strings.Join(r.Words(), "\n")+"\n")); err != nil {
 		return fmt.Errorf("rules: %w", err)
 	}
 	return nil
+}
+
+// replaceFile replaces a file at once: who reads it reads the old one or the new.
+func replaceFile(path string, text []byte) error {
+	next := path + ".new"
+	_ = os.Remove(next)
+	if err := os.WriteFile(next, text, 0o644); err != nil {
+		return err
+	}
+	return errors.Join(os.Chmod(next, 0o644), os.Rename(next, path))
 }
 
 // makeLifelineDir makes the directory that only root and the engine's group may enter, and
