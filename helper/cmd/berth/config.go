@@ -3,8 +3,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
+	"berth/helper/internal/admin/containers"
+	"berth/helper/internal/admin/explain"
+	"berth/helper/internal/admin/hostfiles"
+	"berth/helper/internal/link/record"
+	"berth/helper/internal/link/rootfile"
 	"berth/helper/internal/policy"
 
 	"github.com/spf13/cobra"
@@ -42,6 +48,47 @@ func configCommand(config *string) *cobra.Command {
 			cmd.Println(policy.Plain(value))
 		}
 		return nil
+	}
+	return cmd
+}
+
+// explainCommand says what berth.toml means for one user.
+func explainCommand(config *string) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{Use: "explain user", Short: "say what will happen at a user's next login, and which line says so", Args: cobra.ExactArgs(1)}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return runWith(config, func(_ context.Context, cmd *cobra.Command, h containers.Host) error {
+			settings, err := policy.Show(*config)
+			if err != nil {
+				return err
+			}
+			file, err := rootfile.Read(*config)
+			if err != nil {
+				return err
+			}
+			known, uid, err := hostfiles.LookUp(args[0])
+			if err != nil {
+				return err
+			}
+			if last, err := record.Read(h.Dirs.Names, uid); err == nil {
+				known.Shell = last.Shell
+			}
+			p, refused := h.PolicyOf(known, uid)
+			e, err := explain.Explain(p, known, settings, *config, file)
+			if err != nil {
+				return err
+			}
+			e.UID = uid
+			if refused != nil {
+				e.Refused = refused.Error()
+			}
+			if asJSON {
+				return printJSON(cmd, e)
+			}
+			e.Write(cmd.OutOrStdout())
+			return nil
+		})(cmd, nil)
 	}
 	return cmd
 }

@@ -53,6 +53,9 @@ func show(c Config, tree map[string]any) []Setting {
 // Defaults returns every setting as an empty file has it, sorted by table and name.
 func Defaults() []Setting { return settings(Default(), "", keys, nil) }
 
+// Values returns every setting of a policy, whatever file it comes from.
+func Values(p Policy) []Setting { return settings(p, "", keys, nil) }
+
 func settings(p Policy, profile string, known map[string]map[string]key, tree map[string]any) []Setting {
 	var all []Setting
 	for _, table := range slices.Sorted(maps.Keys(known)) {
@@ -134,6 +137,15 @@ func Text(v any) string {
 	encoder.SetEscapeHTML(false)
 	_ = encoder.Encode(v) // a type of ours: never fails
 	return strings.ReplaceAll(strings.TrimSpace(text.String()), "\x7f", `\u007f`)
+}
+
+// Inline is a table as the file has it in one line.
+func Inline(table map[string]any) string {
+	var entries []string
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		entries = append(entries, name+" = "+Text(table[name]))
+	}
+	return "{ " + strings.Join(entries, ", ") + " }"
 }
 
 // Plain is a value for a shell's $(...): a string without quotes, nothing for

@@ -82,7 +82,7 @@ func (h Host) whyGarbage(uid uint32, accounts Accounts, now time.Time) (string, 
 	if !exists {
 		return "the account is gone", nil
 	}
-	p, _, err := h.decide(uid)
+	p, err := h.decide(uid)
 	if seen := h.Dirs.LastSeen(uid); err == nil && p.Mode == policy.PerUser && now.Sub(seen) > p.Container.Keep {
 		return "not seen since " + seen.Format(time.DateOnly), nil
 	}

@@ -154,7 +154,7 @@ func (h Host) userStatus(ctx context.Context) ([]UserStatus, error) {
 
 // outdated names what a container of the user's would have otherwise if it were made now.
 func (h Host) outdated(ctx context.Context, f engine.UserContainer) []string {
-	p, _, err := h.decide(f.UID)
+	p, err := h.decide(f.UID)
 	if err != nil {
 		return []string{err.Error()}
 	}

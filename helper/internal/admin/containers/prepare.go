@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,26 +23,27 @@ import (
 
 // decide returns the policy of a user: the profile, and in mode user the user's own container. It
 // goes by the record that PAM has just made of what the name service says.
-func (h Host) decide(uid uint32) (policy.Policy, record.Record, error) {
+func (h Host) decide(uid uint32) (policy.Policy, error) {
 	known, err := record.Read(h.Dirs.Names, uid)
 	if err != nil {
-		return policy.Policy{}, known, err
+		return policy.Policy{}, err
 	}
-	var groups []string
-	for _, name := range known.Groups {
-		groups = append(groups, name)
+	return h.PolicyOf(known, uid)
+}
+
+// PolicyOf returns the policy of a user who has these names.
+func (h Host) PolicyOf(known record.Record, uid uint32) (policy.Policy, error) {
+	p := h.Config.For(known.User, slices.Collect(maps.Values(known.Groups)))
+	if p.Mode != policy.PerUser {
+		return p, nil
 	}
-	p := h.Config.For(known.User, groups)
-	if p.Mode == policy.PerUser {
-		p, err = p.ForUser(policy.Person{Name: known.User, UID: uid, GID: known.GID, Home: known.Home})
-	}
-	return p, known, err
+	return p.ForUser(policy.Person{Name: known.User, UID: uid, GID: known.GID, Home: known.Home})
 }
 
 // Prepare does what only root can do for a user's session, before it begins: it notes which container is
 // the user's, makes that container in mode user, and settles it.
 func (h Host) Prepare(ctx context.Context, uid uint32) error {
-	p, _, err := h.decide(uid)
+	p, err := h.decide(uid)
 	if err != nil {
 		return err
 	}
@@ -67,6 +71,7 @@ func (h Host) Prepare(ctx context.Context, uid uint32) error {
 		}
 	}
 	if _, err := os.Lstat(filepath.Join(h.Dirs.Dir(p), paths.Unsettled)); err == nil {
+		c.Err = io.Discard // what cannot be had on this host `berth up` has said
 		return c.Settle()
 	}
 	return nil

@@ -4,10 +4,12 @@ package hostfiles
 
 import (
 	"errors"
+	"fmt"
 	"os/user"
 	"strconv"
 
 	"berth/helper/internal/link/access"
+	"berth/helper/internal/link/record"
 	"berth/helper/internal/policy"
 )
 
@@ -54,6 +56,27 @@ func userID(name string) (id uint32, found bool) {
 		return 0, false
 	}
 	return parseID(u.Uid)
+}
+
+// LookUp returns what the name service says of a user now, as PAM's next record will have it, but for the
+// shell, which os/user does not know.
+func LookUp(name string) (record.Record, uint32, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return record.Record{}, 0, fmt.Errorf("account: %w", err)
+	}
+	uid, _ := parseID(u.Uid)
+	gid, _ := parseID(u.Gid)
+	known := record.Record{User: u.Username, GID: gid, Home: u.HomeDir, Groups: map[uint32]string{}}
+	ids, err := u.GroupIds()
+	for _, text := range ids {
+		id, _ := parseID(text)
+		known.Groups[id] = text
+		if g, err := user.LookupGroupId(text); err == nil {
+			known.Groups[id] = g.Name
+		}
+	}
+	return known, uid, err
 }
 
 // HasAccount reports whether the name service of this host knows the uid.
