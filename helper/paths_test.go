@@ -37,7 +37,11 @@ func TestPathsInC(t *testing.T) {
 			"UNSETTLED": paths.Serve + "/" + paths.Unsettled, "REGISTER": paths.Register,
 		},
 		"cmd/berth-session-exec/prelude.c": {"ENGINE": policy.EngineLink, "LIFELINES": policy.LifelineDir + "/"},
-		"../pam/berth.h":                   {"NAMES": policy.NamesDir, "SESSIONS": sessionlog.Dir, "UNSETTLED": policy.ServeDir + "/" + paths.Unsettled},
+		"../pam/berth.h": {
+			"NAMES": policy.NamesDir, "SESSIONS": sessionlog.Dir, "CONFIG": policy.Path,
+			"STATE": "/var/lib/berth", "USERS": "/var/lib/berth/users", "PROFILES": "/var/lib/berth/profiles",
+			"SOCKET": paths.Socket, "CONTROL": paths.Control, "UNSETTLED": paths.Unsettled, "LEASE": "lease",
+		},
 	} {
 		have := definedStrings(t, header)
 		for name, path := range want {
