@@ -55,7 +55,8 @@ static int read_link(int users, const char *uid, struct place *p, char *profile,
 		return -1;
 	target[(size_t)n < sizeof target ? n : 0] = 0;
 	const char *rest = target + sizeof form - 1;
-	if (p->link.st_uid != 0 || strncmp(target, form, sizeof form - 1) != 0 || take_name(&rest, '/', profile) != 0 || take_name(&rest, 0, container) != 0) {
+	if (p->link.st_uid != 0 || strncmp(target, form, sizeof form - 1) != 0 ||
+	    take_name(&rest, '/', profile) != 0 || take_name(&rest, 0, container) != 0) {
 		errno = EPERM;
 		return -1;
 	}
