@@ -37,7 +37,11 @@ func TestPathsInC(t *testing.T) {
 			"UNSETTLED": paths.Serve + "/" + paths.Unsettled, "REGISTER": paths.Register,
 		},
 		"cmd/berth-session-exec/prelude.c": {"ENGINE": policy.EngineLink, "LIFELINES": policy.LifelineDir + "/"},
-		"../pam/berth.h":                   {"NAMES": policy.NamesDir, "SESSIONS": sessionlog.Dir},
+		"../pam/berth.h": {
+			"NAMES": policy.NamesDir, "SESSIONS": sessionlog.Dir, "CONFIG": policy.Path,
+			"STATE": policy.StateDir, "USERS": policy.UsersDir, "PROFILES": policy.ProfilesDir,
+			"SOCKET": paths.Socket, "CONTROL": paths.Control, "UNSETTLED": paths.Unsettled, "LEASE": paths.Lease,
+		},
 	} {
 		have := definedStrings(t, header)
 		for name, path := range want {

@@ -93,11 +93,10 @@ long berth_now_ms(void)
 
 int berth_answer(struct reader *r, int fd)
 {
-	long end = berth_now_ms() + r->o->timeout * 1000L;
 	for (;;) {
 		char buf[1024];
 		struct pollfd p = { .fd = fd, .events = POLLIN };
-		long left = end - berth_now_ms();
+		long left = r->end - berth_now_ms();
 		if (left <= 0)
 			return 0;
 		int n = poll(&p, 1, (int)left);

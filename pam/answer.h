@@ -11,6 +11,7 @@ struct reader {
 	pam_handle_t *pamh;
 	const struct berth_options *o;
 	const char *self; /* what runs as the worker */
+	long end;         /* until when, in berth_now_ms(); 0: o->timeout from now */
 	char line[512];
 	size_t used;
 	int lines;

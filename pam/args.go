@@ -15,28 +15,28 @@ import (
 	"berth/pam/internal/script"
 )
 
-// The errands that the C side sends a worker on (berth.h).
+// The tasks that the C side gives a worker (berth.h).
 const (
-	errandHome   = "berth-home-2"
-	errandExec   = "berth-exec-2"
-	errandName   = "berth-names-2"
-	errandSettle = "berth-settle-1"
+	taskHome    = "berth-home-2"
+	taskExec    = "berth-exec-2"
+	taskNames   = "berth-names-2"
+	taskPrepare = "berth-prepare-1"
 )
 
 // arguments are a worker's, each key once.
 type arguments map[string]string
 
-// argumentKeys lists each errand's keys.
+// argumentKeys lists each task's keys.
 var argumentKeys = map[string][]string{
-	errandHome:   {"user", "uid", "gid", "home", "groups", "skel", "umask", "mode", "authorized_keys", "existing", "ssh_dir"},
-	errandName:   {"user", "uid", "gid", "home", "gecos", "shell", "names"},
-	errandSettle: {"exec", "timeout"},
-	errandExec:   {"user", "uid", "gid", "home", "exec", "timeout", "PAM_TYPE", "PAM_RHOST", "PAM_RUSER", "PAM_SERVICE", "PAM_TTY"},
+	taskHome:    {"user", "uid", "gid", "home", "groups", "skel", "umask", "mode", "authorized_keys", "existing", "ssh_dir"},
+	taskNames:   {"user", "uid", "gid", "home", "gecos", "shell", "names"},
+	taskPrepare: {"exec", "uid", "milliseconds"},
+	taskExec:    {"user", "uid", "gid", "home", "exec", "timeout", "PAM_TYPE", "PAM_RHOST", "PAM_RUSER", "PAM_SERVICE", "PAM_TTY"},
 }
 
 // parseArguments splits a worker's argv. A key that it does not know comes from a newer C
 // side and is an error: half of an option must not be obeyed.
-func parseArguments(argv []string) (errand string, args arguments, err error) {
+func parseArguments(argv []string) (task string, args arguments, err error) {
 	if len(argv) < 2 || argumentKeys[argv[1]] == nil {
 		return "", nil, errors.New("this program is run by its PAM module alone")
 	}
@@ -129,6 +129,9 @@ func octal(args arguments, key string, complain func(string)) (bits uint32, give
 	return uint32(n), true
 }
 
+// scriptPath is the PATH of a program that the worker runs.
+const scriptPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 // execRequest makes a script's call of the arguments.
 func execRequest(args arguments) (script.Call, error) {
 	seconds, err := strconv.Atoi(args["timeout"])
@@ -136,10 +139,10 @@ func execRequest(args arguments) (script.Call, error) {
 		return script.Call{}, fmt.Errorf("argument timeout: %q", args["timeout"])
 	}
 	c := script.Call{
-		Errand: "exec", Path: args["exec"], Timeout: time.Duration(seconds) * time.Second,
-		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PAM_USER=" + args["user"]},
+		Task: "exec", Path: args["exec"], Timeout: time.Duration(seconds) * time.Second,
+		Env: []string{scriptPath, "PAM_USER=" + args["user"]},
 	}
-	for _, key := range argumentKeys[errandExec] {
+	for _, key := range argumentKeys[taskExec] {
 		if value, given := args[key]; given && strings.HasPrefix(key, "PAM_") {
 			c.Env = append(c.Env, key+"="+value)
 		}
@@ -147,11 +150,18 @@ func execRequest(args arguments) (script.Call, error) {
 	return c, nil
 }
 
-// settleRequest makes the call of `berth settle` of the arguments.
-func settleRequest(args arguments) (script.Call, error) {
-	c, err := execRequest(args)
-	c.Errand, c.Args = "settle", []string{"settle"}
-	return c, err
+// prepareRequest makes the call of `berth prepare UID` of the arguments: the uid is all that
+// it gets of a user.
+func prepareRequest(args arguments) (script.Call, error) {
+	uid, uerr := parseID(args["uid"])
+	ms, terr := strconv.Atoi(args["milliseconds"])
+	if err := errors.Join(uerr, terr); err != nil || ms < 1 {
+		return script.Call{}, fmt.Errorf("uid and milliseconds are required: %q", args)
+	}
+	return script.Call{
+		Task: "prepare", Path: args["exec"], Args: []string{"prepare", strconv.Itoa(uid)}, Timeout: time.Duration(ms) * time.Millisecond,
+		Env: []string{scriptPath},
+	}, nil
 }
 
 // namesRecord makes a record of the arguments.

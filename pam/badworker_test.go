@@ -16,10 +16,16 @@ import (
 func exchangeModule(t *testing.T, options, how string) *site {
 	t.Helper()
 	s := newSite(t, options)
+	s.exchange(options, how)
+	return s
+}
+
+// exchange has the site's file "how" exchange it.
+func (s *site) exchange(options, how string) {
+	s.t.Helper()
 	s.shell(fmt.Sprintf("cd %s; mkdir lib; cp %s lib/pam_berth.so; cp lib/pam_berth.so new", s.dir, built.module))
 	s.write("pam.d/test", "session required "+s.dir+"/lib/pam_berth.so "+options+"\n", 0o644)
 	s.write("how", "set -e; S="+s.dir+"; N=$S/new M=$S/lib/pam_berth.so\n"+how, 0o644)
-	return s
 }
 
 // workerScript is a program in the worker's place, by a shell script.

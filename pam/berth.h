@@ -22,45 +22,59 @@ struct berth_options {
 	int silent;
 	int debug;
 	int deny;          /* exec_failure=deny */
+	int container;     /* the line is for the user's container, not the home */
 	int timeout;       /* seconds */
 	unsigned long uid_min, uid_max;
-	const char *group; /* NULL: everybody */
+	const char *group; /* names, with commas between; NULL: everybody */
 	const char *exec;  /* NULL: none */
 	const char *passed[BERTH_PASSED]; /* as they stand in the line, or NULL */
 };
 
 /* The interface between the C side and the worker, which may be of different
- * versions while an upgrade runs: argv is the name of one of four errands, then
+ * versions while an upgrade runs: argv is the name of one of four tasks, then
  * key=value. The worker answers on descriptor RESULT_FD in lines: E, W, I, D and
  * text for the log, U and text for the user, at last R and a PAM return code. X
  * and an errno is the C side's own child, which could not become the worker. */
-#define ERRAND_HOME "berth-home-2"
-#define ERRAND_EXEC "berth-exec-2"
-#define ERRAND_NAMES "berth-names-2"
-#define ERRAND_SETTLE "berth-settle-1"
+#define TASK_HOME "berth-home-2"
+#define TASK_EXEC "berth-exec-2"
+#define TASK_NAMES "berth-names-2"
+#define TASK_PREPARE "berth-prepare-1"
 #define RESULT_FD 3
 
-/* Where a host with berth's container wants the names of its users. */
-#define NAMES "/var/lib/berth/names"
+/* What a host with berth's container has (helper/internal/policy and link/paths have
+ * the same): the names of its users, and a directory for each, for the record of
+ * sessions. */
+#define STATE "/var/lib/berth"
+#define NAMES STATE "/names"
+#define SESSIONS STATE "/sessions"
 
-/* Where it wants a directory for each user, for the record of sessions
- * (helper/internal/link/sessionlog has the same path and names). */
-#define SESSIONS "/var/lib/berth/sessions"
+/* A link UID, to ../profiles/PROFILE/CONTAINER: the container of that user. In that
+ * directory are the sockets of the container and of its keeper; a mark, while root of
+ * the host is to look after a container that was started; and the lease (lease.c). */
+#define USERS STATE "/users"
+#define PROFILES STATE "/profiles"
+#define SOCKET "socket"
+#define CONTROL "control"
+#define UNSETTLED "unsettled"
+#define LEASE "lease"
 
-/* A container that was started since the last session, or a part of it, has this
- * file: root of the host is to look after it (berth settle, berth(8)). */
-#define UNSETTLED "/var/lib/berth/serve/unsettled"
+#define CONFIG "/etc/berth/berth.toml"
 #ifndef BERTH_PROGRAM
 #define BERTH_PROGRAM "/usr/sbin/berth"
 #endif
 
 /* Each runs this file as a program and returns its result. The first prepares
  * the home; the second runs the site's script, type being its PAM_TYPE; the
- * third records what NSS calls the user; the fourth runs `berth settle`. */
+ * third records what NSS calls the user; the fourth runs `berth prepare UID`, until
+ * end (berth_now_ms()) at the latest. */
 int berth_home(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o);
 int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o, const char *type);
 int berth_names(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o);
-int berth_settle(pam_handle_t *pamh, const struct berth_options *o);
+int berth_prepare(pam_handle_t *pamh, uid_t uid, const struct berth_options *o, long end);
+
+/* Takes the lease of the user's container for the connection, and has it prepared where
+ * it is not ready (container.c). */
+int berth_container(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o);
 
 /* Gives the connection an id, which goes into every message and to berth-session,
  * and the user a directory for what has no end yet (sessions.c). */
@@ -72,6 +86,14 @@ void berth_disconnect(pam_handle_t *pamh);
  * with the connection's id. */
 __attribute__((format(printf, 3, 4))) void berth_log(const pam_handle_t *pamh, int level, const char *format, ...);
 __attribute__((format(printf, 3, 4))) void berth_tell(pam_handle_t *pamh, int style, const char *format, ...);
+
+/* Opens a directory that is root's, and nobody else's to write, as O_PATH, and follows no
+ * link there. Fails with errno. */
+int berth_open_root(int at, const char *name);
+/* Whether something of that age was made after the sources, whose list ends with NULL,
+ * and not long ago: a directory server's changes are seen some time later. */
+struct stat;
+int berth_fresh(const struct stat *made, const char *const *sources);
 
 /* Milliseconds of a clock that is never set. */
 long berth_now_ms(void);

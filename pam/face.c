@@ -7,6 +7,7 @@
 
 #define _GNU_SOURCE
 #include "berth.h"
+#include "lease.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
 #define HOOK __attribute__((visibility("default")))
@@ -27,6 +27,7 @@
 /* Nobody's id, which NFS and user namespaces give to those they do not know. */
 #define NOBODY 65534
 #define TIMEOUT 30
+#define CONTAINER_TIMEOUT 8
 #define LONGEST_TIMEOUT 3600
 
 static void number(pam_handle_t *pamh, const char *option, const char *text, unsigned long low, unsigned long high, unsigned long *to)
@@ -53,7 +54,7 @@ static void choice(pam_handle_t *pamh, const char *option, const char *text, con
 static void parse(pam_handle_t *pamh, int flags, int argc, const char **argv, struct berth_options *o)
 {
 	static const char *const passed[BERTH_PASSED] = { "skel=", "umask=", "mode=", "authorized_keys=", "existing=", "ssh_dir=" };
-	unsigned long timeout = TIMEOUT;
+	unsigned long timeout = 0;
 
 	*o = (struct berth_options){ .silent = !!(flags & PAM_SILENT), .uid_min = FIRST_USER, .uid_max = (uid_t)-2 };
 	for (; argc > 0; argc--, argv++) {
@@ -68,6 +69,8 @@ static void parse(pam_handle_t *pamh, int flags, int argc, const char **argv, st
 			o->silent = 1;
 		else if (!strcmp(a, "debug"))
 			o->debug = 1;
+		else if (!strcmp(a, "container"))
+			o->container = 1;
 		else if (!strncmp(a, "uid_min=", 8))
 			number(pamh, a, value, 1, (uid_t)-2, &o->uid_min);
 		else if (!strncmp(a, "uid_max=", 8))
@@ -83,7 +86,12 @@ static void parse(pam_handle_t *pamh, int flags, int argc, const char **argv, st
 		else
 			berth_log(pamh, LOG_ERR, "unknown option: %s", a);
 	}
-	o->timeout = (int)timeout;
+	o->timeout = (int)(timeout ? timeout : o->container ? CONTAINER_TIMEOUT : TIMEOUT);
+	for (int i = 0; o->container && i < BERTH_PASSED; i++)
+		if (o->passed[i])
+			berth_log(pamh, LOG_ERR, "%s is nothing to a line with container and is ignored", o->passed[i]);
+	if (o->container && o->exec)
+		berth_log(pamh, LOG_ERR, "exec=%s is nothing to a line with container and is ignored", o->exec);
 }
 
 static int option_is(const char *option, const char *value)
@@ -116,32 +124,36 @@ static int ready(const struct passwd *pw, const struct berth_options *o)
 	return yes;
 }
 
-#define FRESH 600 /* seconds */
-
-static int later(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec > b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
-}
-
-/* Does this host have no use for the user's names, or their latest? A directory
- * server's changes are seen after FRESH. */
+/* Does this host have no use for the user's names, or their latest? */
 static int named(const struct passwd *pw)
 {
-	static const char *const sources[] = { "/etc/passwd", "/etc/group" };
+	static const char *const sources[] = { "/etc/passwd", "/etc/group", NULL };
 	char path[sizeof NAMES + 16];
-	struct stat record, source;
-	struct timespec now;
+	struct stat record;
 
 	if (access(NAMES, F_OK) != 0)
 		return 1;
 	snprintf(path, sizeof path, "%s/%lu", NAMES, (unsigned long)pw->pw_uid);
-	clock_gettime(CLOCK_REALTIME, &now);
-	if (lstat(path, &record) != 0 || record.st_mtim.tv_sec > now.tv_sec || record.st_mtim.tv_sec + FRESH < now.tv_sec)
-		return 0;
-	for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
-		if (stat(sources[i], &source) == 0 && later(&source.st_mtim, &record.st_mtim))
+	return lstat(path, &record) == 0 && berth_fresh(&record, sources);
+}
+
+/* Is the user in one of the groups, whose names have commas between? */
+static int in_group(pam_handle_t *pamh, const char *user, const char *groups)
+{
+	char group[256];
+
+	for (const char *at = groups;; at++) {
+		size_t n = strcspn(at, ",");
+		if (n < sizeof group) { /* longer than any name (LOGIN_NAME_MAX) */
+			memcpy(group, at, n);
+			group[n] = 0;
+			if (pam_modutil_user_in_group_nam_nam(pamh, user, group) == 1)
+				return 1;
+		}
+		at += n;
+		if (!*at)
 			return 0;
-	return 1;
+	}
 }
 
 /* Whose session it is: sets *pw for a user whom the module serves. */
@@ -163,7 +175,7 @@ static int served(pam_handle_t *pamh, const struct berth_options *o, const struc
 	 * can make no home, and is no reason to refuse anybody. */
 	if (geteuid() != 0 || found->pw_uid < o->uid_min || found->pw_uid > o->uid_max || found->pw_uid == NOBODY)
 		return PAM_SUCCESS;
-	if (o->group && pam_modutil_user_in_group_nam_nam(pamh, name, o->group) != 1)
+	if (o->group && !in_group(pamh, name, o->group))
 		return PAM_SUCCESS;
 	*pw = found;
 	return PAM_SUCCESS;
@@ -181,21 +193,6 @@ static int script(pam_handle_t *pamh, const struct passwd *pw, const struct bert
 	return result;
 }
 
-/* How often it is tried to settle a container with which that fails, in seconds. */
-#define SETTLE_AGAIN 60
-
-/* Whether the container is to be settled. A mark that is empty is the keeper's; what is
- * in it the worker wrote when it failed. */
-static int unsettled(void)
-{
-	struct stat st;
-
-	if (lstat(UNSETTLED, &st) != 0)
-		return 0;
-	time_t age = time(NULL) - st.st_mtime;
-	return st.st_size == 0 || age < 0 || age >= SETTLE_AGAIN;
-}
-
 HOOK int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char **argv)
 {
 	struct berth_options o;
@@ -203,9 +200,13 @@ HOOK int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char
 
 	parse(pamh, flags, argc, argv, &o);
 	int result = served(pamh, &o, &pw);
+	if (o.container)
+		berth_lease_keep(pamh, -1); /* it may be another user's, from an opening before */
 	if (result != PAM_SUCCESS || !pw)
 		return result;
 	berth_connect(pamh, pw);
+	if (o.container)
+		return berth_container(pamh, pw, &o);
 	if (pw->pw_dir[0] != '/') {
 		berth_log(pamh, LOG_ERR, "the home of %s is not an absolute path: %s", pw->pw_name, pw->pw_dir);
 		if (!o.silent)
@@ -219,9 +220,6 @@ HOOK int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char
 	/* A session without names is better than none: what fails here is logged. */
 	if (result == PAM_SUCCESS && !named(pw))
 		berth_names(pamh, pw, &o);
-	/* And one in a container that nobody has looked after: that is logged, too. */
-	if (result == PAM_SUCCESS && unsettled())
-		berth_settle(pamh, &o);
 	return result == PAM_SUCCESS ? script(pamh, pw, &o, "open_session") : result;
 }
 
@@ -232,6 +230,10 @@ HOOK int pam_sm_close_session(pam_handle_t *pamh, int flags, int argc, const cha
 
 	int result = PAM_SUCCESS;
 	parse(pamh, flags, argc, argv, &o);
+	if (o.container) {
+		berth_lease_keep(pamh, -1);
+		return PAM_SUCCESS;
+	}
 	if (o.exec && served(pamh, &o, &pw) == PAM_SUCCESS && pw)
 		result = script(pamh, pw, &o, "close_session");
 	berth_disconnect(pamh);

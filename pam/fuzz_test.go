@@ -38,10 +38,10 @@ func FuzzArguments(f *testing.F) {
 		}
 		argv := strings.Split(text, "\n")
 		if _, _, err := parseArguments(argv); err == nil && argumentKeys[argv[1]] == nil {
-			t.Errorf("%q is taken without an errand", argv)
+			t.Errorf("%q is taken without a task", argv)
 		}
-		for errand := range argumentKeys {
-			_, args, err := parseArguments(append([]string{"pam_berth", errand}, argv...))
+		for task := range argumentKeys {
+			_, args, err := parseArguments(append([]string{"pam_berth", task}, argv...))
 			if err != nil {
 				if said := printable(err.Error()); strings.ContainsAny(said, "\n\r\x1b\x7f") {
 					t.Errorf("the error could forge a line: %q", said)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -39,13 +40,23 @@ func (s *site) keep() {
 // processes are those in the kept namespace, but for its keeper.
 func (s *site) processes() (pids []int) {
 	s.t.Helper()
-	space, err := os.Readlink("/proc/" + s.kept + "/ns/mnt")
-	s.must(err)
+	return slices.DeleteFunc(processesBeside(s.t, s.kept), func(pid int) bool { return strconv.Itoa(pid) == s.kept })
+}
+
+// processesBeside are those in the mount namespace of a process, which is one of them.
+func processesBeside(t *testing.T, pid string) (pids []int) {
+	t.Helper()
+	space, err := os.Readlink("/proc/" + pid + "/ns/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
 	entries, err := os.ReadDir("/proc")
-	s.must(err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || e.Name() == s.kept {
+		if err != nil {
 			continue
 		}
 		if of, err := os.Readlink("/proc/" + e.Name() + "/ns/mnt"); err == nil && of == space {

@@ -71,6 +71,7 @@ type site struct {
 	t        *testing.T
 	dir      string
 	logged   bool   // /dev/log is the site's
+	more     string // what else is mounted, in shell
 	kept     string // the process that keeps the namespace, or "" where each run has its own
 	secluded bool   // each run sees no other's processes, either
 	// patience is how long the application may take.
@@ -159,7 +160,7 @@ func (s *site) mounts() string {
 	if s.logged {
 		script += devLog
 	}
-	return script
+	return script + s.more
 }
 
 func (s *site) home(parts ...string) string {

@@ -43,6 +43,8 @@ func TestWhoIsServed(t *testing.T) {
 	for options, served := range map[string]bool{
 		"uid_min=4711": true, "uid_min=4712": false, "uid_max=4711": true, "uid_max=4710": false,
 		"group=nina": true, "group=staff": false, "group=nonexistent": false,
+		"group=staff,nina": true, "group=nina,staff": true, "group=staff,nonexistent": false, "group=,": false, "group=ni,na": false,
+		"group=" + strings.Repeat("x", 300) + ",nina": true,
 		"uid_min=many": true, "uid_max=-1": true, "uid_min=": true, // told, and not given
 	} {
 		t.Run(options, func(t *testing.T) {

@@ -96,14 +96,7 @@ void berth_tell(pam_handle_t *pamh, int style, const char *format, ...)
 /* The directory of all users' directories: root's, or there is none to use. */
 static int open_sessions(void)
 {
-	struct stat st;
-	int fd = open(SESSIONS, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd >= 0 && (fstat(fd, &st) != 0 || st.st_uid != 0 || (st.st_mode & 022))) {
-		close(fd);
-		errno = EPERM;
-		return -1;
-	}
-	return fd;
+	return berth_open_root(AT_FDCWD, SESSIONS);
 }
 
 /* Makes the user's directory. One that root has made and not given away, because the

@@ -36,6 +36,10 @@
 /* How long one that was killed may take to be dead. */
 #define UNTIL_DEAD_MS 1000
 
+/* A stack that is enough for any program. */
+#define STACK (8 << 20)
+
+/* pam_limits stands before a line with container, and may have left little. */
 static void raise_limits(void)
 {
 	static const int unlimited[] = { RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_NPROC };
@@ -48,6 +52,14 @@ static void raise_limits(void)
 			setrlimit(unlimited[i], &l);
 		}
 	}
+	if (getrlimit(RLIMIT_STACK, &l) == 0 && l.rlim_cur < STACK) {
+		l.rlim_cur = STACK;
+		if (l.rlim_max < STACK)
+			l.rlim_max = STACK;
+		setrlimit(RLIMIT_STACK, &l);
+	}
+	if (getpriority(PRIO_PROCESS, 0) > 0)
+		setpriority(PRIO_PROCESS, 0, 0);
 	/* A host may leave us eight; Go wants a few for its poller and ours. */
 	l.rlim_cur = l.rlim_max = 1024;
 	if (setrlimit(RLIMIT_NOFILE, &l) != 0 && getrlimit(RLIMIT_NOFILE, &l) == 0) {
@@ -84,7 +96,8 @@ __attribute__((noreturn)) static void child(const struct reader *r, char **argv,
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
 	/* Were the host killed, nobody else would end a worker that hangs. */
-	alarm((unsigned)r->o->timeout + 1);
+	long left = r->end - berth_now_ms();
+	alarm(left > 0 ? (unsigned)(left / 1000) + 2 : 1);
 	raise_limits();
 	/* The host may have no number left: ours come out of those it gives up. */
 	if (result == RESULT_FD ? fcntl(result, F_SETFD, 0) < 0 : dup2(result, RESULT_FD) < 0)
@@ -216,7 +229,7 @@ static int start_and_read(struct reader *r, char **argv)
 	return PAM_SESSION_ERR;
 }
 
-/* An errand's arguments, NULL at the end. */
+/* A task's arguments, NULL at the end. */
 struct arguments {
 	char *argv[24];
 	int n;
@@ -234,10 +247,10 @@ __attribute__((format(printf, 2, 3))) static void add(struct arguments *a, const
 	va_end(list);
 }
 
-static void add_user(struct arguments *a, const char *errand, const struct passwd *pw)
+static void add_user(struct arguments *a, const char *task, const struct passwd *pw)
 {
 	add(a, "pam_berth");
-	add(a, "%s", errand);
+	add(a, "%s", task);
 	add(a, "user=%s", pw->pw_name);
 	add(a, "uid=%lu", (unsigned long)pw->pw_uid);
 	add(a, "gid=%lu", (unsigned long)pw->pw_gid);
@@ -276,6 +289,8 @@ static int run(struct reader *r, struct arguments *a)
 		berth_log(r->pamh, LOG_ERR, "the module does not know its own path");
 	} else {
 		r->self = self.dli_fname;
+		if (!r->end)
+			r->end = berth_now_ms() + r->o->timeout * 1000L;
 		result = start_and_read(r, a->argv);
 	}
 	for (int i = 0; i < a->n; i++)
@@ -287,7 +302,7 @@ int berth_home(pam_handle_t *pamh, const struct passwd *pw, const struct berth_o
 {
 	struct reader r = { .pamh = pamh, .o = o, .result = -1 };
 	struct arguments a = { .n = 0 };
-	add_user(&a, ERRAND_HOME, pw);
+	add_user(&a, TASK_HOME, pw);
 	add_groups(&a, pw);
 	for (int i = 0; i < BERTH_PASSED; i++)
 		if (o->passed[i])
@@ -308,7 +323,7 @@ int berth_exec(pam_handle_t *pamh, const struct passwd *pw, const struct berth_o
 	};
 	struct reader r = { .pamh = pamh, .o = o, .result = -1 };
 	struct arguments a = { .n = 0 };
-	add_user(&a, ERRAND_EXEC, pw);
+	add_user(&a, TASK_EXEC, pw);
 	add(&a, "exec=%s", o->exec);
 	add(&a, "timeout=%d", o->timeout);
 	add(&a, "PAM_TYPE=%s", type);
@@ -337,7 +352,7 @@ int berth_names(pam_handle_t *pamh, const struct passwd *pw, const struct berth_
 	}
 	if (!out || fclose(out) != 0)
 		a.failed = 1;
-	add_user(&a, ERRAND_NAMES, pw);
+	add_user(&a, TASK_NAMES, pw);
 	add(&a, "gecos=%s", pw->pw_gecos ? pw->pw_gecos : "");
 	add(&a, "shell=%s", pw->pw_shell ? pw->pw_shell : "");
 	add(&a, "names=%s", a.failed ? "" : text);
@@ -345,13 +360,15 @@ int berth_names(pam_handle_t *pamh, const struct passwd *pw, const struct berth_
 	return run(&r, &a);
 }
 
-int berth_settle(pam_handle_t *pamh, const struct berth_options *o)
+int berth_prepare(pam_handle_t *pamh, uid_t uid, const struct berth_options *o, long end)
 {
-	struct reader r = { .pamh = pamh, .o = o, .result = -1 };
+	struct reader r = { .pamh = pamh, .o = o, .result = -1, .end = end };
 	struct arguments a = { .n = 0 };
+	long left = end - berth_now_ms();
 	add(&a, "pam_berth");
-	add(&a, "%s", ERRAND_SETTLE);
+	add(&a, "%s", TASK_PREPARE);
 	add(&a, "exec=%s", BERTH_PROGRAM);
-	add(&a, "timeout=%d", o->timeout);
+	add(&a, "uid=%lu", (unsigned long)uid);
+	add(&a, "milliseconds=%ld", left > 0 ? left : 1);
 	return run(&r, &a);
 }

@@ -45,22 +45,20 @@ func berthWorker() C.int {
 	return 0
 }
 
-// work does its errand and returns a PAM code.
+// work does its task and returns a PAM code.
 func work(argv []string, say func(byte, string)) int {
-	errand, args, err := parseArguments(argv)
+	task, args, err := parseArguments(argv)
 	if err == nil {
 		err = at.CheckKernel()
 	}
 	code := pamSessionErr
 	switch {
 	case err != nil:
-	case errand == errandExec:
+	case task == taskExec:
 		code, err = runScript(execRequest, args, say)
-	case errand == errandSettle:
-		if code, err = runScript(settleRequest, args, say); err != nil {
-			err = errors.Join(err, markFailed())
-		}
-	case errand == errandName:
+	case task == taskPrepare:
+		code, err = runScript(prepareRequest, args, say)
+	case task == taskNames:
 		code, err = recordNames(args)
 	default:
 		code, err = openHome(args, say)
@@ -131,23 +129,6 @@ func recordNames(args arguments) (int, error) {
 		return pamSessionErr, fmt.Errorf("the container will not know the user's names: %w", err)
 	}
 	return pamSuccess, nil
-}
-
-// unsettledMark is berth.h's UNSETTLED.
-const unsettledMark = "/var/lib/berth/serve/unsettled"
-
-// markFailed writes into the mark that settling has failed just now: not every login tries
-// it again (face.c). The container's root may write in that directory.
-func markFailed() error {
-	fd, err := syscall.Open(unsettledMark, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0o600)
-	if err != nil {
-		return fmt.Errorf("settle: %s: %w", unsettledMark, err)
-	}
-	defer syscall.Close(fd)
-	if _, err := syscall.Write(fd, []byte("failed\n")); err != nil {
-		return fmt.Errorf("settle: %s: %w", unsettledMark, err)
-	}
-	return nil
 }
 
 // printable keeps a message in one line of the log.

@@ -168,7 +168,7 @@ func TestInstallSSHDGivesUp(t *testing.T) {
 		{"common-auth undoes it", "cp /etc/pam.d/common-auth /run/; echo 'auth optional pam_env.so user_readenv=1' >>/etc/pam.d/common-auth", "cp /run/common-auth /etc/pam.d/",
 			[]string{"~/.pam_environment", "/etc/pam.d/common-auth:", pamSSHD + " is as it was"}},
 		{"a stack that was rewritten", "cp " + pamSSHD + " /run/stack; sed -i 's/^@include common-session$/session include common-session/' " + pamSSHD, "cp /run/stack " + pamSSHD,
-			[]string{"not exactly one line", "Edit it by hand", "1. ", "2. ", "3. "}},
+			[]string{"not exactly one line", "Edit it by hand", "1. ", "2. ", "3. ", "4. "}},
 		{"a stack with a line of its own for pam_systemd", "cp " + pamSSHD + " /run/stack; echo 'session optional pam_systemd.so' >>" + pamSSHD, "cp /run/stack " + pamSSHD,
 			[]string{"is not the package's: session optional pam_systemd.so", "Edit it by hand"}},
 		{"half of the edit", "cp " + pamSSHD + " /run/stack; echo 'session required pam_berth.so' >>" + pamSSHD, "cp /run/stack " + pamSSHD,

@@ -6,6 +6,8 @@
 //   hooks     what libpam says of the four hooks that the module does not have
 //   fork MS   pam_start, wait, fork; open and close in the child
 //   after CMD as plain, with a shell's CMD run between pam_start and the opening
+//   within N CMD  as after, but CMD is run, with PAM's environment, once the session has
+//             been opened N times, after which it is closed N times
 //   bench N   open and close N times, and print the median of an open in ns
 //   storm N [HOME TRASH [MODE]]  open and close N times, and print how often each
 //             result came and how long the longest took; before each round HOME
@@ -44,6 +46,30 @@ static int flags; /* for open and close */
 static int open_close(pam_handle_t *pamh)
 {
 	int opened = pam_open_session(pamh, flags), closed = pam_close_session(pamh, flags);
+	printf("open %d close %d\n", opened, closed);
+	fflush(stdout);
+	return opened != PAM_SUCCESS || closed != PAM_SUCCESS;
+}
+
+static int within(pam_handle_t *pamh, int n, const char *command)
+{
+	int opened = 0, closed = 0;
+
+	for (int i = 0; i < n; i++)
+		opened |= pam_open_session(pamh, flags);
+	char **list = pam_getenvlist(pamh);
+	for (char **e = list; e && *e; e++) {
+		char *value = strchr(*e, '=');
+		*value = 0;
+		setenv(*e, value + 1, 1);
+	}
+	fflush(stdout);
+	if (system(command) != 0)
+		return 3;
+	for (char **e = list; e && *e; e++)
+		unsetenv(*e);
+	for (int i = 0; i < n; i++)
+		closed |= pam_close_session(pamh, flags);
 	printf("open %d close %d\n", opened, closed);
 	fflush(stdout);
 	return opened != PAM_SUCCESS || closed != PAM_SUCCESS;
@@ -114,7 +140,7 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "odd"))
 		return odd(argv);
 	openlog("host", LOG_NDELAY, LOG_AUTHPRIV); /* or the first message costs a descriptor */
-	if (!strcmp(what, "after") && system(":") != 0) /* it leaves a trace of its own, once */
+	if ((!strcmp(what, "after") || !strcmp(what, "within")) && system(":") != 0) /* it leaves a trace of its own, once */
 		return 3;
 	if (strcmp(what, "bench") && strcmp(what, "storm"))
 		look("before");
@@ -146,7 +172,7 @@ int main(int argc, char **argv)
 		pam_end(pamh, PAM_SUCCESS);
 		return WIFEXITED(status) ? WEXITSTATUS(status) : 3;
 	}
-	rc = open_close(pamh);
+	rc = strcmp(what, "within") ? open_close(pamh) : argc < 7 ? 2 : within(pamh, atoi(argv[5]), argv[6]);
 	look("after");
 	siginfo_t child;
 	printf("children %s\n", waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) < 0 ? "none" : "some");

@@ -4,7 +4,7 @@
 // COMMAND is a PAM application; each program that a child of it executes is a
 // worker. The workers' calls that change something are counted, and when the
 // Nth begins, WHOM (worker, host) gets SIGKILL before it is carried out. It says
-// "killed in ERRAND at CALL", and ends when all have ended, with "ended after
+// "killed in TASK at CALL", and ends when all have ended, with "ended after
 // COUNT calls". Programs that a worker starts are let go.
 #define _GNU_SOURCE
 #include <errno.h>

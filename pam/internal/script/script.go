@@ -23,7 +23,7 @@ import (
 
 // Call is one run of a program.
 type Call struct {
-	Errand  string // how its errors begin
+	Task    string // how its errors, and the lines of its output, begin
 	Path    string
 	Args    []string
 	Env     []string      // complete
@@ -43,7 +43,7 @@ const (
 // end in time, or ends with a status that is not 0.
 func Run(c Call, log func(string)) error {
 	if err := run(c, log); err != nil {
-		return fmt.Errorf("%s: %w", c.Errand, err)
+		return fmt.Errorf("%s: %w", c.Task, err)
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func run(c Call, log func(string)) error {
 	said := make(chan struct{})
 	go func() {
 		defer close(said)
-		logLines(&output{reader, pipeSize}, log)
+		logLines(&output{reader, pipeSize}, c.Task, log)
 	}()
 	err = cmd.Wait()
 	// A daemon that the script started may keep its output open: what it says
@@ -123,8 +123,8 @@ func (o *output) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// logLines logs the first lines, cut where they are long.
-func logLines(r io.Reader, log func(string)) {
+// logLines logs the first lines, cut where they are long, with the task before each.
+func logLines(r io.Reader, task string, log func(string)) {
 	lines := bufio.NewReaderSize(r, maxLineSize)
 	n, inside := 0, false
 	for {
@@ -134,12 +134,12 @@ func logLines(r io.Reader, log func(string)) {
 		}
 		if !inside { // else the rest of a line that was cut
 			if n++; n <= maxLines && len(text) > 0 {
-				log("exec: " + string(text))
+				log(task + ": " + string(text))
 			}
 		}
 		inside = more
 	}
 	if n > maxLines {
-		log(fmt.Sprintf("exec: %d lines more", n-maxLines))
+		log(fmt.Sprintf("%s: %d lines more", task, n-maxLines))
 	}
 }

@@ -128,17 +128,30 @@ func (h Host) judgeStack(r *Report, questions []*question, service string) {
 		add("nobody knows what users get", err.Error(), "mend "+file)
 		return
 	}
-	var systemd, variables, withoutBerth problems
+	var systemd, variables, withoutHome, withoutContainer, notLast problems
 	for _, q := range questions {
 		if !q.confine {
 			continue
 		}
-		has := false
+		var home, container, after *entry
 		for _, e := range h.reach(session, q.account, true) {
-			has = has || e.module == "pam_berth.so"
+			switch {
+			case serves(e, q.account) && slices.Contains(e.args, "container"):
+				container, after = &e, nil
+			case container != nil && e.module != "" && e.module != "pam_selinux.so":
+				after = &e
+			case serves(e, q.account):
+				home = &e
+			}
 		}
-		if !has {
-			withoutBerth.add(fault{}, q.displayName())
+		if home == nil {
+			withoutHome.add(fault{}, q.displayName())
+		}
+		switch {
+		case container == nil:
+			withoutContainer.add(fault{}, q.displayName())
+		case after != nil:
+			notLast.add(fault{evidence: fmt.Sprintf("%s, %s, comes after %s", after, after.module, container)}, q.displayName())
 		}
 		// berth-session as the login shell reads no file of the home.
 		shell := h.isSession(q.shell) && !q.isMember([]string{Group})
@@ -151,11 +164,21 @@ func (h Host) judgeStack(r *Report, questions []*question, service string) {
 			}
 		}
 	}
-	for _, f := range withoutBerth.order {
-		add("confined users get no home and no names", file+", for "+withoutBerth.names(f)+": its session lines do not come to pam_berth.so",
+	for _, f := range withoutHome.order {
+		add("confined users get no home and no names", file+", for "+withoutHome.names(f)+": its session lines do not come to pam_berth.so",
 			"behind common-session-noninteractive: session required pam_berth.so; "+h.installer()+" does it")
 	}
-	if len(withoutBerth.order) == 0 && !h.module("pam_berth.so") && len(questions) > 0 {
+	for _, f := range withoutContainer.order {
+		add("confined users' containers are not made ready, and end while they are connected",
+			file+", for "+withoutContainer.names(f)+": its session lines do not come to a line with pam_berth.so container",
+			"behind all session lines but pam_selinux.so: session required pam_berth.so container, for these users alone; "+
+				h.installer()+" does it")
+	}
+	for _, f := range notLast.order {
+		add("confined users' sessions are not complete when their container is made ready", f.evidence+", for "+notLast.names(f),
+			"let nothing but pam_selinux.so stand behind the line with pam_berth.so container")
+	}
+	if len(withoutHome.order)+len(withoutContainer.order) == 0 && !h.module("pam_berth.so") && len(questions) > 0 {
 		add("confined users get no session", file+" names pam_berth.so, which is not installed", "make install")
 	}
 	for _, f := range systemd.order {
@@ -169,4 +192,15 @@ func (h Host) judgeStack(r *Report, questions []*question, service string) {
 			f.evidence+", for "+variables.names(f)+": pam_env.so has user_readenv=1",
 			"take user_readenv=1 out of that line; "+h.installer()+" does it")
 	}
+}
+
+// serves reports whether a line of the session's is berth's and does something for the account.
+func serves(e entry, a account) bool {
+	of := true
+	for _, arg := range e.args {
+		if names, given := strings.CutPrefix(arg, "group="); given {
+			of = slices.ContainsFunc(strings.Split(names, ","), func(name string) bool { return slices.Contains(a.groups, name) })
+		}
+	}
+	return e.module == "pam_berth.so" && of
 }

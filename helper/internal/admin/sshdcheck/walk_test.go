@@ -3,6 +3,7 @@
 package sshdcheck
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -83,6 +84,66 @@ func TestReach(t *testing.T) {
 				t.Errorf("pam_mail is reached: %t, want %t (%s)", got, c.mail, does)
 			}
 		})
+	}
+}
+
+// Each confined user comes to both of berth's lines, the container's last, and nobody else to
+// that.
+func TestContainerLine(t *testing.T) {
+	stock, err := os.ReadFile("../../../../sshd/pam.d/sshd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := strings.NewReplacer("@include", "#").Replace(string(stock))
+	of := func(name, shell string, groups ...string) account {
+		return account{name: name, uid: "1000", shell: shell, groups: append([]string{name}, groups...)}
+	}
+	const bash, caged = "/bin/bash", "/usr/libexec/berth/berth-session"
+	alice, cage, chief := of("alice", bash, "berth"), of("cage", caged), of("chief", caged, "admins")
+	const home, container = "session required pam_berth.so\n", "session required pam_berth.so container\n"
+	const noHome, notReady, notLast = "no home and no names", "not made ready", "not complete"
+	for name, c := range map[string]struct {
+		stack string
+		whose account
+		says  string
+	}{
+		"as installed":                   {ours, alice, ""},
+		"as installed, by login shell":   {ours, cage, ""},
+		"as installed, both":             {ours, chief, ""},
+		"simple":                         {home + container, alice, ""},
+		"with SELinux":                   {home + container + "session required pam_selinux.so open\n", alice, ""},
+		"no line for the container":      {home, alice, notReady},
+		"no line for the home":           {container, alice, noHome},
+		"something behind it":            {home + container + "session optional pam_lastlog.so\n", alice, "pam_lastlog.so, comes after"},
+		"the home behind it":             {container + home, alice, notLast},
+		"skipped":                        {home + "session [success=1 default=ignore] pam_succeed_if.so user ingroup berth\n" + container, alice, notReady},
+		"of her group":                   {home + "session required pam_berth.so group=staff,berth container\n", alice, ""},
+		"of another group":               {home + "session required pam_berth.so container group=berth group=staff\n", alice, notReady},
+		"a login shell is in no group":   {home + "session required pam_berth.so container group=berth\n", cage, notReady},
+		"a home for another group alone": {"session required pam_berth.so group=staff\n" + container, alice, noHome},
+	} {
+		var r Report
+		h := host(t, map[string]string{"sshd": c.stack})
+		h.Modules = h.PAM
+		if err := os.WriteFile(filepath.Join(h.PAM[0], "pam_berth.so"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		h.judgeStack(&r, []*question{{account: c.whose, confine: true}}, "sshd")
+		if (c.says == "") != (len(r.Problems) == 0) || !strings.Contains(fmt.Sprint(r.Problems), c.says) {
+			t.Errorf("%s: %q, want %q", name, r.Problems, c.says)
+		}
+	}
+	h := host(t, map[string]string{"sshd": ours})
+	for _, a := range []account{of("admin", bash, "admins"), of("both", bash, "berth", "admins"), of("other", bash)} {
+		entries, err := h.readStack("sshd", "session")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range h.reach(entries, a, false) {
+			if slices.Contains(e.args, "container") {
+				t.Errorf("%s comes to %s", a.name, e)
+			}
+		}
 	}
 }
 

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Process: whoever uses PAM; what it keeps is in sshd's processes of the connection. As: root.
+//
+// The lease: a shared lock on a file of the container's. The keeper ends its container
+// only when it has had the lock for itself. The kernel drops a lock with the last
+// descriptor, however the connection ends; here it is closed and never unlocked, because
+// the user's sshd, a fork, has the same lock.
+//
+// The container's root may write in the directory, so nothing in it is followed.
+
+#define _GNU_SOURCE
+#include "lease.h"
+#include "berth.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DATA "berth_lease"
+#define LONGEST_NAME 128
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+/* The pauses between two tries for the lock, in ns. */
+#define FIRST_PAUSE 1000000
+#define LONGEST_PAUSE 16000000
+
+/* Takes a name, which is followed by the character end, off the text at *at. */
+static int take_name(const char **at, char end, char *name)
+{
+	size_t n = strspn(*at, LETTERS "_.-");
+	if (strspn(*at, LETTERS) == 0 || n > LONGEST_NAME || (*at)[n] != end)
+		return -1;
+	memcpy(name, *at, n);
+	name[n] = 0;
+	*at += n + 1;
+	return 0;
+}
+
+/* Reads the link: it is ../profiles/PROFILE/CONTAINER, or means nothing. */
+static int read_link(int users, const char *uid, struct place *p, char *profile, char *container)
+{
+	static const char form[] = "../profiles/";
+	char target[sizeof form + 2 * (LONGEST_NAME + 1)];
+
+	if (fstatat(users, uid, &p->link, AT_SYMLINK_NOFOLLOW) != 0)
+		return -1;
+	ssize_t n = readlinkat(users, uid, target, sizeof target);
+	if (n < 0)
+		return -1;
+	target[(size_t)n < sizeof target ? n : 0] = 0;
+	const char *rest = target + sizeof form - 1;
+	if (p->link.st_uid != 0 || strncmp(target, form, sizeof form - 1) != 0 ||
+	    take_name(&rest, '/', profile) != 0 || take_name(&rest, 0, container) != 0) {
+		errno = EPERM;
+		return -1;
+	}
+	return 0;
+}
+
+/* close(2) that leaves errno as it is. */
+static void shut(int fd)
+{
+	int saved = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = saved;
+}
+
+/* Opens a directory below STATE, name by name: each is root's alone. */
+static int descend(const char *const *names)
+{
+	int fd = berth_open_root(AT_FDCWD, STATE);
+	for (; fd >= 0 && *names; names++) {
+		int next = berth_open_root(fd, *names);
+		shut(fd);
+		fd = next;
+	}
+	return fd;
+}
+
+int berth_find(uid_t uid, struct place *p)
+{
+	char name[16], profile[LONGEST_NAME + 1], container[LONGEST_NAME + 1];
+
+	p->directory = -1;
+	snprintf(name, sizeof name, "%lu", (unsigned long)uid);
+	snprintf(p->at, sizeof p->at, "%s/%s", USERS, name);
+	int users = descend((const char *const[]){ "users", NULL });
+	int found = users >= 0 && read_link(users, name, p, profile, container) == 0;
+	shut(users);
+	if (!found)
+		return -1;
+	snprintf(p->at, sizeof p->at, "%s/%s/%s", PROFILES, profile, container);
+	p->directory = descend((const char *const[]){ "profiles", profile, container, NULL });
+	return p->directory < 0 ? -1 : 0;
+}
+
+void berth_forget(struct place *p)
+{
+	shut(p->directory);
+	p->directory = -1;
+}
+
+/* Opens the lease, or makes it. Only to read: that suffices for a lock, and it is the
+ * user's sshd that has it, too. */
+static int open_lease(int directory)
+{
+	struct stat st;
+	int fd = openat(directory, LEASE, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+
+	if (fd >= 0 && fd <= STDERR_FILENO) { /* the host has none of its own: nobody is to write there */
+		int high = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+		shut(fd);
+		fd = high;
+	}
+	if (fd < 0 || fstat(fd, &st) != 0)
+		goto failed;
+	if (!S_ISREG(st.st_mode) || st.st_uid != 0 || st.st_nlink > 1) {
+		errno = EPERM;
+		goto failed;
+	}
+	/* Whoever can open it can keep it. The caller's umask may have taken rights, too. */
+	if ((st.st_mode & 07777) != 0600 && fchmod(fd, 0600) != 0)
+		goto failed;
+	return fd;
+failed:
+	shut(fd);
+	return -1;
+}
+
+/* Shares the lock. While the keeper has it for itself, it is ending its container. */
+static int lock(int fd, long end)
+{
+	struct timespec pause = { 0, FIRST_PAUSE };
+
+	while (flock(fd, LOCK_SH | LOCK_NB) != 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -1;
+		if (berth_now_ms() >= end) {
+			errno = ETIMEDOUT;
+			return -1;
+		}
+		nanosleep(&pause, NULL);
+		if (pause.tv_nsec < LONGEST_PAUSE)
+			pause.tv_nsec *= 2;
+	}
+	return futimens(fd, NULL); /* until now the container was in use, at least */
+}
+
+/* Whether fd is the lease in the directory. */
+static int is_lease(int fd, int directory)
+{
+	struct stat a, b;
+	return fstat(fd, &a) == 0 && fstatat(directory, LEASE, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+int berth_lease_current(int fd, uid_t uid)
+{
+	struct place now;
+	int yes = berth_find(uid, &now) == 0 && is_lease(fd, now.directory);
+	berth_forget(&now);
+	return yes;
+}
+
+int berth_lease_take(uid_t uid, struct place *p, long end)
+{
+	while (berth_find(uid, p) == 0) {
+		int fd = open_lease(p->directory);
+		if (fd < 0 || lock(fd, end) != 0) {
+			shut(fd);
+			strncat(p->at, "/" LEASE, sizeof p->at - strlen(p->at) - 1);
+			return -1;
+		}
+		/* While we waited, the directory may have gone and come again. */
+		if (berth_lease_current(fd, uid))
+			return fd;
+		shut(fd);
+		berth_forget(p);
+		if (berth_now_ms() >= end) {
+			errno = ETIMEDOUT;
+			return -1;
+		}
+	}
+	return -1;
+}
+
+/* What the connection keeps. */
+struct lease {
+	int fd;
+	dev_t device;
+	ino_t inode;
+};
+
+/* Closes it, if it is still there: the number may be something else of the host's by now. */
+static void let_go(pam_handle_t *pamh, void *data, int status)
+{
+	struct lease *l = data;
+	struct stat st;
+
+	(void)pamh;
+	(void)status;
+	if (fstat(l->fd, &st) == 0 && st.st_dev == l->device && st.st_ino == l->inode)
+		close(l->fd);
+	free(l);
+}
+
+void berth_lease_keep(pam_handle_t *pamh, int fd)
+{
+	struct stat st;
+	struct lease *l = fd >= 0 && fstat(fd, &st) == 0 ? malloc(sizeof *l) : NULL;
+	if (l)
+		*l = (struct lease){ fd, st.st_dev, st.st_ino };
+	int result = pam_set_data(pamh, DATA, l, l ? let_go : NULL);
+	if (fd >= 0 && (!l || result != PAM_SUCCESS)) {
+		berth_log(pamh, LOG_ERR, "the lease of the container is lost: no memory");
+		close(fd);
+		free(l);
+	}
+}
