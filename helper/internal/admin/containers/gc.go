@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"berth/helper/internal/policy"
@@ -37,7 +38,7 @@ func (h Host) Garbage(ctx context.Context, accounts Accounts, now time.Time) ([]
 	if err != nil {
 		return nil, err
 	}
-	traces, err := h.Dirs.Traces()
+	traces, err := h.Dirs.Traces(slices.DeleteFunc(h.Config.All(), func(p policy.Policy) bool { return p.Mode != policy.Shared }))
 	if err != nil {
 		return nil, err
 	}

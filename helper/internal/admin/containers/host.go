@@ -13,7 +13,8 @@ import (
 	"berth/helper/internal/admin/control"
 	"berth/helper/internal/admin/engine"
 	"berth/helper/internal/admin/hostfiles"
-	"berth/helper/internal/link/paths"
+	"berth/helper/internal/link/drain"
+	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/policy"
 )
 
@@ -99,8 +100,8 @@ func (h Host) Status(ctx context.Context) (Report, error) {
 		r.Containers = append(r.Containers, s)
 		r.Engine = cmp.Or(r.Engine, s.Engine)
 	}
-	if text, drained := h.Dirs.Drained(); drained {
-		r.Drained = cmp.Or(text, paths.Drained)
+	if drained := (*loginerror.Refusal)(nil); errors.As(drain.Check(h.Dirs.DrainFile()), &drained) {
+		r.Drained = drained.User
 	}
 	notes := h.Dirs.CheckPrograms(h.Config.Base)
 	if r.Users, err = h.userStatus(ctx); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"berth/helper/internal/admin/control"
 	"berth/helper/internal/admin/hostfiles"
+	"berth/helper/internal/link/drain"
 	"berth/helper/internal/link/paths"
 	"berth/helper/internal/link/record"
 	"berth/helper/internal/policy"
@@ -47,8 +48,8 @@ func (h Host) Prepare(ctx context.Context, uid uint32) error {
 	if err != nil {
 		return err
 	}
-	if text, drained := h.Dirs.Drained(); drained {
-		return fmt.Errorf("no new sessions: %s", text)
+	if err := drain.Check(h.Dirs.DrainFile()); err != nil {
+		return err
 	}
 	c, err := h.container(p)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"berth/helper/internal/link/access"
@@ -106,6 +107,9 @@ func (d Dirs) prepareShared(p policy.Policy, engineGroup uint32, cover access.Co
 	if err := makeSharedDir(dir); err != nil {
 		return err
 	}
+	if err := d.copyDrained(dir); err != nil {
+		return err
+	}
 	return writeRules(Rules(p, engineGroup, cover), filepath.Join(dir, rules.File))
 }
 
@@ -137,8 +141,8 @@ func (d Dirs) PrepareUser(p policy.Policy, uid uint32) error {
 		return err
 	}
 	dir := d.Dir(p)
-	names := d.UserNames(p)
-	for _, dir := range []string{d.Profiles, filepath.Dir(dir), dir, names} {
+	names := filepath.Join(d.Users, userNames(uid))
+	for _, dir := range []string{d.Profiles, filepath.Dir(dir), dir, d.Users, names} {
 		if err := makeSharedDir(dir); err != nil {
 			return err
 		}
@@ -158,8 +162,10 @@ func (d Dirs) Dir(p policy.Policy) string {
 	return filepath.Join(d.Profiles, p.Profile, p.Container.Name)
 }
 
-// UserNames is the directory with the record of the one user whose container is p's.
-func (d Dirs) UserNames(p policy.Policy) string { return filepath.Join(d.Dir(p), "names") }
+// namesSuffix is that of a directory in Users which has the record of one user alone.
+const namesSuffix = ".names"
+
+func userNames(uid uint32) string { return strconv.FormatUint(uint64(uid), 10) + namesSuffix }
 
 // LinkUser notes that the container of p is the one of the user called name in Users: a uid,
 // or policy.AnyUser. It makes the link anew: its time says when that was found out.
@@ -223,14 +229,17 @@ func writeRules(r rules.Rules, path string) error {
 	return nil
 }
 
-// replaceFile replaces a file at once: who reads it reads the old one or the new.
+// replaceFile replaces a file at once: who reads it reads the old one or the new. The directory may be one in
+// which a container's root can write, too, so nothing that is there is followed.
 func replaceFile(path string, text []byte) error {
 	next := path + ".new"
 	_ = os.Remove(next)
-	if err := os.WriteFile(next, text, 0o644); err != nil {
+	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
 		return err
 	}
-	return errors.Join(os.Chmod(next, 0o644), os.Rename(next, path))
+	_, err = file.Write(text)
+	return errors.Join(err, file.Chmod(0o644), file.Close(), os.Rename(next, path))
 }
 
 // makeLifelineDir makes the directory that only root and the engine's group may enter, and

@@ -231,9 +231,9 @@ func TestCheckPrograms(t *testing.T) {
 }
 
 func TestSources(t *testing.T) {
-	d := Dirs{Programs: "/opt/libexec/berth", Profiles: policy.ProfilesDir, Names: policy.NamesDir, Lifeline: policy.LifelineDir}
+	d := Dirs{Programs: "/opt/libexec/berth", Profiles: policy.ProfilesDir, Users: policy.UsersDir, Names: policy.NamesDir, Lifeline: policy.LifelineDir}
 	own := policy.Default()
-	own.Mode, own.Profile, own.Container.Name = policy.PerUser, "p", "c-1001"
+	own.Mode, own.Profile, own.Container.Name, own.Person.UID = policy.PerUser, "p", "c-1001", 1001
 	t.Setenv(SourcesVariable, "")
 	want := policy.Sources{Guest: "/opt/libexec/berth/guest", Lifeline: policy.LifelineDir, Serve: policy.ProfilesDir + "/default/berth", Names: policy.NamesDir}
 	if s, err := d.Sources(policy.Default()); err != nil || s != want {
@@ -245,7 +245,7 @@ func TestSources(t *testing.T) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	// A container of one's own has one's own names.
-	if s, err := d.Sources(own); err != nil || s.Serve != "/lab/profiles/p/c-1001" || s.Names != "/lab/profiles/p/c-1001/names" {
+	if s, err := d.Sources(own); err != nil || s.Serve != "/lab/profiles/p/c-1001" || s.Names != "/lab/users/1001.names" {
 		t.Errorf("%+v, %v", s, err)
 	}
 	t.Setenv(SourcesVariable, "lab")

@@ -32,34 +32,34 @@ func programsDir() string {
 // Session is berth-session, as it is installed.
 func (d Dirs) Session() string { return filepath.Join(d.Programs, "berth-session") }
 
-// SourcesVariable names a directory of the host that holds guest, lifeline, names and
-// profiles, as the engine sees them. It is for development: a lab has them in a mount
+// SourcesVariable names a directory of the host that holds guest, lifeline, names, profiles
+// and users, as the engine sees them. It is for development: a lab has them in a mount
 // namespace of its own, and the engine would find the real host's at berth's own paths.
 // berth is root's own command, so root's environment may say so; no login reads it.
 const SourcesVariable = "BERTH_SOURCES"
 
 // Sources returns what the engine is told to mount for berth itself into the container of p.
 func (d Dirs) Sources(p policy.Policy) (policy.Sources, error) {
-	s := policy.Sources{Guest: filepath.Join(d.Programs, "guest"), Lifeline: d.Lifeline, Names: d.Names}
-	if dir := os.Getenv(SourcesVariable); dir != "" {
-		if !filepath.IsAbs(dir) {
-			return policy.Sources{}, fmt.Errorf("%s must be an absolute path", SourcesVariable)
-		}
-		s = policy.Sources{Guest: filepath.Join(dir, "guest"), Lifeline: filepath.Join(dir, "lifeline"), Names: filepath.Join(dir, "names")}
+	if dir := os.Getenv(SourcesVariable); dir != "" && !filepath.IsAbs(dir) {
+		return policy.Sources{}, fmt.Errorf("%s must be an absolute path", SourcesVariable)
 	}
+	s := policy.Sources{Guest: source(filepath.Join(d.Programs, "guest")), Lifeline: source(d.Lifeline), Names: source(d.Names)}
 	s.Serve = filepath.Join(d.ProfilesSource(), p.Profile, p.Container.Name)
 	if p.Mode == policy.PerUser {
-		s.Names = filepath.Join(s.Serve, "names")
+		s.Names = filepath.Join(source(d.Users), userNames(p.Person.UID))
 	}
 	return s, nil
 }
 
 // ProfilesSource is Profiles as the engine sees it.
-func (d Dirs) ProfilesSource() string {
-	if dir := os.Getenv(SourcesVariable); dir != "" {
-		return filepath.Join(dir, "profiles")
+func (d Dirs) ProfilesSource() string { return source(d.Profiles) }
+
+// source is a directory of State as the engine sees it.
+func source(dir string) string {
+	if elsewhere := os.Getenv(SourcesVariable); elsewhere != "" {
+		return filepath.Join(elsewhere, filepath.Base(dir))
 	}
-	return d.Profiles
+	return dir
 }
 
 // EngineGroup returns the group that owns the engine's socket.

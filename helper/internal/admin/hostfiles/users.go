@@ -9,11 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"berth/helper/internal/link/paths"
+	"berth/helper/internal/policy"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,7 +75,7 @@ type Trace struct {
 
 // Traces lists what berth has written down of single users: links, locks, records, directories of containers
 // of mode user, and of sessions.
-func (d Dirs) Traces() ([]Trace, error) {
+func (d Dirs) Traces(shared []policy.Policy) ([]Trace, error) {
 	var all []Trace
 	add := func(dir string, uidOf func(name string) string) error {
 		entries, err := os.ReadDir(dir)
@@ -81,25 +83,21 @@ func (d Dirs) Traces() ([]Trace, error) {
 			return err
 		}
 		for _, entry := range entries {
-			if uid, err := strconv.ParseUint(uidOf(entry.Name()), 10, 32); err == nil {
-				all = append(all, Trace{uint32(uid), filepath.Join(dir, entry.Name())})
+			path := filepath.Join(dir, entry.Name())
+			isShared := slices.ContainsFunc(shared, func(p policy.Policy) bool { return d.Dir(p) == path })
+			if uid, err := strconv.ParseUint(uidOf(entry.Name()), 10, 32); err == nil && !isShared {
+				all = append(all, Trace{uint32(uid), path})
 			}
 		}
 		return nil
 	}
-	whole := func(name string) string { return strings.TrimSuffix(name, lockSuffix) }
 	profiles, err := filepath.Glob(filepath.Join(d.Profiles, "*"))
 	for _, dir := range []string{d.Users, d.Names, d.Sessions} {
-		err = errors.Join(err, add(dir, whole))
+		err = errors.Join(err, add(dir, func(name string) string { return strings.TrimSuffix(strings.TrimSuffix(name, lockSuffix), namesSuffix) }))
 	}
 	for _, dir := range profiles {
-		// The container of a user has a directory of names; its own name ends in the uid.
-		err = errors.Join(err, add(dir, func(name string) string {
-			if _, err := os.Lstat(filepath.Join(dir, name, "names")); err != nil {
-				return ""
-			}
-			return name[strings.LastIndexByte(name, '-')+1:]
-		}))
+		// A user's container has the uid behind its profile's name.
+		err = errors.Join(err, add(dir, func(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("traces: %w", err)
@@ -161,8 +159,39 @@ func checkEntry(dir, entry string) error {
 	return nil
 }
 
-// Drained returns what users are told who may not open a session now.
-func (d Dirs) Drained() (text string, drained bool) {
-	data, err := os.ReadFile(filepath.Join(d.State, paths.Drain))
-	return strings.TrimSpace(string(data)), err == nil
+// DrainFile is there while no sessions may begin.
+func (d Dirs) DrainFile() string { return filepath.Join(d.State, paths.Drain) }
+
+// Drain notes that no sessions may begin, and why, for all containers that are there. With drained false it
+// takes that back.
+func (d Dirs) Drain(drained bool, words string) error {
+	dirs, err := filepath.Glob(filepath.Join(d.Profiles, "*", "*"))
+	// The host's own first: no container is made any more.
+	for _, dir := range append([]string{d.State}, dirs...) {
+		path := filepath.Join(dir, paths.Drain)
+		if drained {
+			err = errors.Join(err, replaceFile(path, []byte(words+"\n")))
+		} else if rerr := os.Remove(path); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	return nil
+}
+
+// copyDrained makes a container that is new take no sessions, if none may begin.
+func (d Dirs) copyDrained(dir string) error {
+	text, err := os.ReadFile(d.DrainFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = replaceFile(filepath.Join(dir, paths.Drain), text)
+	}
+	if err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	return nil
 }

@@ -21,6 +21,7 @@ import (
 	"berth/helper/internal/host/request"
 	"berth/helper/internal/host/session"
 	"berth/helper/internal/link/access"
+	"berth/helper/internal/link/drain"
 	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/link/sessionlog"
@@ -74,28 +75,25 @@ func login(program Program, caller process.Caller, record *sessionlog.Record) (e
 	if err != nil {
 		return ending, traffic, loginerror.New("this gateway is misconfigured; nobody can log in until its administrator has mended it", err)
 	}
-	if program.PlaceError != nil {
-		return ending, traffic, program.PlaceError
-	}
-	p, err := program.Place.policy(c)
-	if err != nil {
-		return ending, traffic, err
-	}
 	if program.Fallback != nil {
-		if err := program.Fallback(p, record.Environ(), nil); err != nil {
+		if err := program.Fallback(c.Base, record.Environ(), nil); err != nil {
 			return ending, traffic, err
 		}
 	}
-	record.Facts.Container, record.Facts.Image = p.Container.Name, p.Container.Image
-	account, err := identity.Current(program.Directory(p))
+	account, err := identity.Current(program.Directory(c.Base))
 	if err != nil {
 		return ending, traffic, err
 	}
 	record.Facts.User = account.Name
-	limits := access.Limits{UIDMin: p.Users.UIDMin, UIDMax: p.Users.UIDMax, RootGroups: []uint32{program.EngineGroup(p)}}
+	limits := access.Limits{UIDMin: c.Base.Users.UIDMin, UIDMax: c.Base.Users.UIDMax, RootGroups: []uint32{program.EngineGroup(c.Base)}}
 	if err := access.Check(account.Caller(), limits); err != nil {
 		return ending, traffic, err
 	}
+	p, err := program.Place.policy(c, program.PlaceError)
+	if err != nil {
+		return ending, traffic, err
+	}
+	record.Facts.Container, record.Facts.Image = p.Container.Name, p.Container.Image
 	self, err := os.Executable()
 	if err != nil {
 		return ending, traffic, fmt.Errorf("own path: %w", err)
@@ -110,7 +108,7 @@ func login(program Program, caller process.Caller, record *sessionlog.Record) (e
 	for _, value := range c.Base.Renamed {
 		record.Warn("berth.toml: " + value)
 	}
-	if err := checkDrained(); err != nil {
+	if err := drain.Check(policy.DrainFile); err != nil {
 		return ending, traffic, err
 	}
 	notePrepared(session.HasTTY())

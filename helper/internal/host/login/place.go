@@ -3,7 +3,6 @@
 package login
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +12,6 @@ import (
 
 	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/link/paths"
-	"berth/helper/internal/link/rootfile"
 	"berth/helper/internal/policy"
 )
 
@@ -43,27 +41,17 @@ func (p Place) Socket() string {
 	return filepath.Join(policy.ProfilesDir, p.Profile, p.Container, paths.Socket)
 }
 
-// policy returns the policy of the place.
-func (p Place) policy(c policy.Config) (policy.Policy, error) {
+// policy returns the policy of the place; notFound is why there is none.
+func (p Place) policy(c policy.Config, notFound error) (policy.Policy, error) {
+	if notFound != nil {
+		return policy.Policy{}, notFound
+	}
 	found, ok := c.Profile(p.Profile)
 	if !ok {
 		return found, loginerror.New("your container belongs to a profile that is gone; connect again", fmt.Errorf("berth.toml has no profile %s", p.Profile))
 	}
 	found.Container.Name = p.Container
 	return found, nil
-}
-
-// checkDrained refuses a session while the administrator wants none to begin.
-func checkDrained() error {
-	text, err := rootfile.Read(policy.DrainFile)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("%s: %w", policy.DrainFile, err)
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	return loginerror.Deny(cmp.Or(line, paths.Drained), errors.New("drained"))
 }
 
 // notePrepared tells a user with a terminal why the login took long: PAM has told us how long, in milliseconds.

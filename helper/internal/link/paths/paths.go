@@ -26,6 +26,3 @@ const (
 	Lease     = "lease"     // the file by whose lock a connection keeps the container from ending
 	Drain     = "drain"     // a file that is there while nobody may open a session
 )
-
-// Drained is what users read while nobody may open a session, if the administrator has no words of their own.
-const Drained = "this gateway takes no new sessions now; try again later"
