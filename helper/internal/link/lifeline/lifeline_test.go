@@ -147,7 +147,7 @@ func TestMessages(t *testing.T) {
 	if got, err := UnpackNames(names.Pack()); err != nil || !reflect.DeepEqual(got, names) {
 		t.Errorf("names: %+v, %v", got, err)
 	}
-	start := StartRequest{Kind: CommandRequest, Command: "a\nb\x01=", SFTP: []string{"/x"}, Env: []string{"A=b=c"}, Umask: 0o027,
+	start := StartRequest{ID: "0123abcd-4567cdef", Kind: CommandRequest, Command: "a\nb\x01=", SFTP: []string{"/x"}, Env: []string{"A=b=c"}, Umask: 0o027,
 		Limits: []Limit{{7, 1024, 1<<64 - 1}}, TTY: true, Termios: []byte{1, 2}, Rows: 24, Cols: 80, XPixels: 1, YPixels: 65535}
 	if got, err := UnpackStart(start.Pack()); err != nil || !reflect.DeepEqual(got, start) {
 		t.Errorf("start: %+v, %v", got, err)

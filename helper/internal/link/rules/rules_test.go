@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-var some = Rules{UIDMin: 1000, UIDMax: 1<<32 - 2, Limit: 7, Linger: true, Shell: "/opt/my shell", Processes: 900, Held: []uint32{105, 999}}
+var some = Rules{UIDMin: 1000, UIDMax: 1<<32 - 2, Limit: 7, Linger: Forever, Shell: "/opt/my shell", Processes: 900, Held: []uint32{105, 999},
+	Idle: 900, Spares: 4}
 
 func TestRoundTrip(t *testing.T) {
 	if r, err := Parse(some.Words()); err != nil || !reflect.DeepEqual(r, some) {
