@@ -61,7 +61,7 @@ func number[T int | uint32 | uint64](name string, field func(*Rules) *T, least T
 		func(r Rules) string { return fmt.Sprint(*field(&r)) },
 		func(r *Rules, value string) error {
 			n, err := strconv.ParseInt(value, 10, 64)
-			if *field(r) = T(n); err == nil && (*field(r) < least || int64(*field(r)) != n || n > math.MaxUint32) {
+			if *field(r) = T(n); err == nil && (*field(r) < least || (*field(r) < 0) != (n < 0) || int64(*field(r)) != n || n > math.MaxUint32) {
 				err = strconv.ErrRange
 			}
 			return err

@@ -44,9 +44,12 @@ func TestIncomplete(t *testing.T) {
 				t.Errorf("%q: %v", bad, err)
 			}
 		}
-		if key != "shell" && key != "held" {
+		for _, value := range []string{"x", "-2", "4294967296", "18446744073709551617", "1.5", ""} {
+			if key == "shell" || key == "held" && value == "" {
+				continue
+			}
 			bad := slices.Clone(words)
-			bad[i] = key + "=x"
+			bad[i] = key + "=" + value
 			if _, err := Parse(bad); !errors.Is(err, ErrIncomplete) {
 				t.Errorf("%q: %v", bad, err)
 			}
