@@ -29,7 +29,7 @@ func init() {
 		time.Sleep(pause)
 		return c.session("echo in")
 	}
-	// Connects and goes, n times.
+	// Connects and goes, 2,000 times.
 	probes["knock"] = func(args []string) string {
 		for range 2000 {
 			fd, err := dialRaw()
@@ -220,10 +220,12 @@ func TestIdleEnd(t *testing.T) {
 	t.Run("no lease", func(t *testing.T) {
 		lease := l.Path("serve/" + paths.Lease)
 		for what, make := range map[string]func() error{
-			"a link":                  func() error { return os.Symlink("/etc/hostname", lease) },
-			"a directory":             func() error { return os.Mkdir(lease, 0o755) },
-			"a fifo":                  func() error { return unix.Mkfifo(lease, 0o600) },
-			"a file of somebody else": func() error { return errors.Join(os.WriteFile(lease, nil, 0o666), os.Chmod(lease, 0o666), os.Chown(lease, 1000, 1000)) },
+			"a link":      func() error { return os.Symlink("/etc/hostname", lease) },
+			"a directory": func() error { return os.Mkdir(lease, 0o755) },
+			"a fifo":      func() error { return unix.Mkfifo(lease, 0o600) },
+			"a file of somebody else": func() error {
+				return errors.Join(os.WriteFile(lease, nil, 0o666), os.Chmod(lease, 0o666), os.Chown(lease, 1000, 1000))
+			},
 		} {
 			if err := errors.Join(os.RemoveAll(lease), make()); err != nil {
 				t.Fatal(err)
@@ -316,10 +318,6 @@ func TestRootKnocks(t *testing.T) {
 	}
 	if now := containerLog(t, l); now != lines {
 		t.Errorf("the log has more lines:\n%s", strings.TrimPrefix(now, lines))
-	}
-	// And who is not root is seen.
-	if got := runProbe(t, l, "admin", "session", socket, "id"); !strings.Contains(got, "refused") && !strings.Contains(got, "admin") {
-		t.Logf("admin: %s", got)
 	}
 }
 
