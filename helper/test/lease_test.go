@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -321,6 +322,21 @@ func TestCallersAtIdleEnd(t *testing.T) {
 	t.Logf("%d got in, %d were refused, the last at %v", in, refused, aim)
 	if in == 0 || refused == 0 {
 		t.Error("the end was not aimed at")
+	}
+}
+
+// The one who comes between the last look at the queue and the socket's end finds a new
+// socket, and the container goes on; then it ends.
+func TestCallerInTheLastMoment(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "lease")
+	const init = "../cmd/berth-init/"
+	if out, err := exec.Command("gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-I"+init, "-o", program, "testdata/lease.c", init+"lease.c",
+		init+"socket.c").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	r := labs.Finish(exec.Command("unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /run && exec "+program))
+	if want := "let go: 1\nfound the new socket: 1, which is watched: 1\nnobody has used the container for 0 s: it ends\n"; r.Out != want || r.Status != 0 {
+		t.Errorf("%+v, want %q", r, want)
 	}
 }
 

@@ -91,18 +91,22 @@ func serve(r rules.Rules, failed chan<- error) error {
 		return nil // it is not needed any more
 	}
 	start.Close()
-	p, err := newPool(spawnerFD, r.Spares)
-	if err != nil {
-		return err
-	}
-	s := &server{rules: r, pool: p, callers: map[uint32]int{}, log: limiter{write: logf}}
+	s := &server{rules: r, callers: map[uint32]int{}, log: limiter{write: logf}}
+	spares := r.Spares
 	if one[0] == onDemand {
 		s.rest = restTime
 		if r.Idle > 0 {
 			s.rest = min(s.rest, time.Duration(r.Idle)*time.Second)
 		}
+		// For as long as it is here. PAM's look at the socket starts us: the login that
+		// follows finds a supervisor.
+		spares = max(spares, 1)
 	}
-	go func() { failed <- p.receive() }()
+	var err error
+	if s.pool, err = newPool(spawnerFD, spares); err != nil {
+		return err
+	}
+	go func() { failed <- s.pool.receive() }()
 	return s.accept()
 }
 
