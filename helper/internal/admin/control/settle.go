@@ -75,6 +75,11 @@ func setScores(c Count) error {
 	if err != nil {
 		return err
 	}
+	if c.OnDemand {
+		// What it starts, it starts when nobody looks after it: all have the sessions' score. Only
+		// one user's sessions would die with the keeper, which is the smallest process anyway.
+		return setScore(c.PID, 0)
+	}
 	if err := setScore(c.PID, keeperScore); err != nil {
 		return err
 	}

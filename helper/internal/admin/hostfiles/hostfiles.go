@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"berth/helper/internal/link/access"
 	"berth/helper/internal/link/record"
@@ -197,16 +198,33 @@ func (d Dirs) linkAnyUser(base policy.Policy) error {
 // Rules returns the rules that follow from the policy, the group of the engine's socket, and
 // whom the policy is for.
 func Rules(p policy.Policy, engineGroup uint32, cover access.Cover) rules.Rules {
-	return rules.Rules{
+	r := rules.Rules{
 		UIDMin:    p.Users.UIDMin,
 		UIDMax:    p.Users.UIDMax,
 		Limit:     int(p.Session.Limit),
-		Linger:    p.Session.Linger != 0,
+		Linger:    seconds(p.Session.Linger),
 		Shell:     p.Session.Shell,
 		Processes: uint64(p.Container.UserProcesses),
 		Held:      []uint32{engineGroup},
 		Cover:     cover,
+		Spares:    spares,
 	}
+	if p.Mode == policy.PerUser {
+		r.Idle, r.Spares = seconds(p.Container.Idle), 0
+	}
+	return r
+}
+
+// spares is how many supervisors wait in a shared container. A container of one user takes less memory without
+// any, and a login there takes a few milliseconds longer.
+const spares = 4
+
+// seconds is a time as the rules have it.
+func seconds(d time.Duration) int {
+	if d == policy.Forever {
+		return rules.Forever
+	}
+	return int((d + time.Second - 1) / time.Second)
 }
 
 // makeSharedDir makes a directory that the host shares with the container. Everybody may

@@ -14,8 +14,9 @@ import (
 	"berth/helper/internal/link/access"
 )
 
-var some = Rules{UIDMin: 1000, UIDMax: 1<<32 - 2, Limit: 7, Linger: true, Shell: "/opt/my shell", Processes: 900, Held: []uint32{105, 999},
-	Cover: access.Cover{Closed: true, Only: access.IDs{UIDs: []uint32{1, 2}, GIDs: []uint32{3}}, Except: access.IDs{UIDs: []uint32{4}, GIDs: []uint32{5, 6}}}}
+var some = Rules{UIDMin: 1000, UIDMax: 1<<32 - 2, Limit: 7, Linger: Forever, Shell: "/opt/my shell", Processes: 900, Held: []uint32{105, 999},
+	Cover: access.Cover{Closed: true, Only: access.IDs{UIDs: []uint32{1, 2}, GIDs: []uint32{3}}, Except: access.IDs{UIDs: []uint32{4}, GIDs: []uint32{5, 6}}},
+	Idle:  900, Spares: 4}
 
 func TestRoundTrip(t *testing.T) {
 	if r, err := Parse(some.Words()); err != nil || !reflect.DeepEqual(r, some) {
@@ -46,9 +47,12 @@ func TestIncomplete(t *testing.T) {
 				t.Errorf("%q: %v", bad, err)
 			}
 		}
-		if key != "shell" {
+		for _, value := range []string{"x", "-2", "4294967296", "18446744073709551617", "1.5", ""} {
+			if key == "shell" || (key == "held" || strings.Contains(key, "ids")) && value == "" {
+				continue
+			}
 			bad := slices.Clone(words)
-			bad[i] = key + "=x"
+			bad[i] = key + "=" + value
 			if _, err := Parse(bad); !errors.Is(err, ErrIncomplete) {
 				t.Errorf("%q: %v", bad, err)
 			}
