@@ -8,13 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
+	"strconv"
 
 	"berth/helper/internal/admin/control"
 	"berth/helper/internal/admin/engine"
 	"berth/helper/internal/admin/hostfiles"
+	"berth/helper/internal/admin/sessions"
 	"berth/helper/internal/link/drain"
 	"berth/helper/internal/link/loginerror"
+	"berth/helper/internal/link/record"
 	"berth/helper/internal/policy"
 )
 
@@ -207,6 +211,57 @@ func (h Host) DownUsers(ctx context.Context) error {
 			continue
 		}
 		fmt.Fprintf(h.Out, "%s is gone\n", f.Name)
+	}
+	return err
+}
+
+// Running lists the containers that run, by the directories that they share with this host: the engine may
+// be away.
+func (h Host) Running() ([]sessions.Container, error) {
+	dirs, err := h.Dirs.ContainerDirs()
+	var all []sessions.Container
+	for _, dir := range dirs {
+		keeper := control.At(dir)
+		_, cerr := keeper.Count()
+		switch {
+		case errors.Is(cerr, control.ErrNoKeeper):
+		case cerr != nil:
+			err = errors.Join(err, fmt.Errorf("%s: %w", filepath.Base(dir), cerr))
+		default:
+			all = append(all, sessions.Container{Profile: filepath.Base(filepath.Dir(dir)), Name: filepath.Base(dir), Keeper: keeper})
+		}
+	}
+	return all, err
+}
+
+// Sessions lists the open sessions.
+func (h Host) Sessions() ([]sessions.Session, error) {
+	running, err := h.Running()
+	all, lerr := sessions.List(running, h.Dirs.Sessions, h.userName)
+	return all, errors.Join(err, lerr)
+}
+
+// userName is what the account of uid is called, as far as PAM has recorded it.
+func (h Host) userName(uid uint32) string {
+	known, err := record.Read(h.Dirs.Names, uid)
+	if err != nil {
+		return strconv.FormatUint(uint64(uid), 10)
+	}
+	return known.User
+}
+
+// Drain lets no session begin any more, and says words to the users who have one; or it lets them begin
+// again.
+func (h Host) Drain(drained bool, words string) error {
+	if err := control.CheckWords(words); err != nil {
+		return err
+	}
+	if err := h.Dirs.Drain(drained, words); err != nil || !drained {
+		return err
+	}
+	running, err := h.Running()
+	for _, c := range running {
+		err = errors.Join(err, c.Keeper.Tell(cmp.Or(words, drain.DefaultWords)))
 	}
 	return err
 }

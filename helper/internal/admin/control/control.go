@@ -182,9 +182,17 @@ func (k Keeper) Tell(words string) error { return k.orderWithWords("tell "+words
 // ErrWords are words that no user gets.
 var ErrWords = errors.New("the text for users must be one line of at most 200 bytes, without control characters")
 
-func (k Keeper) orderWithWords(request, words string) error {
+// CheckWords returns ErrWords for words that no user gets, or nil.
+func CheckWords(words string) error {
 	if len(words) > MaxWords || strings.ContainsFunc(words, unicode.IsControl) || !utf8.ValidString(words) {
 		return ErrWords
+	}
+	return nil
+}
+
+func (k Keeper) orderWithWords(request, words string) error {
+	if err := CheckWords(words); err != nil {
+		return err
 	}
 	return k.order("%s", request)
 }

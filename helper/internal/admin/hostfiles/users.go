@@ -25,6 +25,11 @@ func (d Dirs) ContainerDir(profile, container string) string {
 	return filepath.Join(d.Profiles, profile, container)
 }
 
+// ContainerDirs lists them for all containers, whether these run or not.
+func (d Dirs) ContainerDirs() ([]string, error) {
+	return filepath.Glob(filepath.Join(d.Profiles, "*", "*"))
+}
+
 // Socket is where the container that has dir serves sessions.
 func Socket(dir string) string { return filepath.Join(dir, paths.Socket) }
 
@@ -165,7 +170,7 @@ func (d Dirs) DrainFile() string { return filepath.Join(d.State, paths.Drain) }
 // Drain notes that no sessions may begin, and why, for all containers that are there. With drained false it
 // takes that back.
 func (d Dirs) Drain(drained bool, words string) error {
-	dirs, err := filepath.Glob(filepath.Join(d.Profiles, "*", "*"))
+	dirs, err := d.ContainerDirs()
 	// The host's own first: no container is made any more.
 	for _, dir := range append([]string{d.State}, dirs...) {
 		path := filepath.Join(dir, paths.Drain)

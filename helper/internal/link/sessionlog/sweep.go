@@ -47,23 +47,50 @@ func prepare(dir string, out func(int, []field)) error {
 
 // sweep goes by names alone: the directory is the user's, and may hold anything.
 func sweep(path string, uid int, out func(int, []field)) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
+	fd, found := openSessions(path)
+	if fd < 0 {
 		return
 	}
-	dir := os.NewFile(uintptr(fd), path)
-	defer dir.Close()
-	names, _ := dir.Readdirnames(mostNames)
-	for _, name := range names {
-		id, digits, _ := strings.Cut(name, ".")
-		pid, err := strconv.Atoi(digits)
-		if err != nil || pid <= 0 || !validID(id) || unix.Kill(pid, 0) == nil {
+	defer unix.Close(fd)
+	for id, pid := range found {
+		if unix.Kill(pid, 0) == nil {
 			continue
 		}
 		// Whoever removes the file writes the end.
-		if unix.Unlinkat(fd, name, 0) == nil {
+		if unix.Unlinkat(fd, fmt.Sprintf("%s.%d", id, pid), 0) == nil {
 			out(events[lost].priority, []field{{"event", events[lost].name, false}, {"id", id, true},
 				{"uid", strconv.Itoa(uid), true}, {"reason", "berth-session was killed, and its connection with it", true}})
 		}
 	}
+}
+
+// Unended returns the sessions of a user's directory that have no end yet: berth-session's pid for each id.
+func Unended(path string) map[string]int {
+	fd, found := openSessions(path)
+	if fd >= 0 {
+		unix.Close(fd)
+	}
+	return found
+}
+
+// openSessions opens a user's directory, and returns which sessions its names are of.
+func openSessions(path string) (fd int, found map[string]int) {
+	found = map[string]int{}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, found
+	}
+	list, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return fd, found
+	}
+	defer list.Close()
+	names, _ := list.Readdirnames(mostNames)
+	for _, name := range names {
+		id, digits, _ := strings.Cut(name, ".")
+		if pid, err := strconv.Atoi(digits); err == nil && pid > 0 && validID(id) && strconv.Itoa(pid) == digits {
+			found[id] = pid
+		}
+	}
+	return fd, found
 }
