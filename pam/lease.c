@@ -134,10 +134,12 @@ failed:
 	return -1;
 }
 
-/* Shares the lock. While the keeper has it for itself, it is ending its container. */
+/* Shares the lock. While the keeper has it for itself, it is ending its container.
+ * Returns whether that was waited for, or -1. */
 static int lock(int fd, long end)
 {
 	struct timespec pause = { 0, FIRST_PAUSE };
+	int waited = 0;
 
 	while (flock(fd, LOCK_SH | LOCK_NB) != 0) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
@@ -146,11 +148,12 @@ static int lock(int fd, long end)
 			errno = ETIMEDOUT;
 			return -1;
 		}
+		waited = 1;
 		nanosleep(&pause, NULL);
 		if (pause.tv_nsec < LONGEST_PAUSE)
 			pause.tv_nsec *= 2;
 	}
-	return futimens(fd, NULL); /* until now the container was in use, at least */
+	return futimens(fd, NULL) == 0 ? waited : -1; /* until now the container was in use, at least */
 }
 
 /* Whether fd is the lease in the directory. */
@@ -170,15 +173,18 @@ int berth_lease_current(int fd, uid_t uid)
 
 int berth_lease_take(uid_t uid, struct place *p, long end)
 {
+	struct stat st;
+
 	while (berth_find(uid, p) == 0) {
 		int fd = open_lease(p->directory);
-		if (fd < 0 || lock(fd, end) != 0) {
+		int waited = fd < 0 ? -1 : lock(fd, end);
+		if (waited < 0) {
 			shut(fd);
 			strncat(p->at, "/" LEASE, sizeof p->at - strlen(p->at) - 1);
 			return -1;
 		}
-		/* While we waited, the directory may have gone and come again. */
-		if (berth_lease_current(fd, uid))
+		/* The file may be gone by now, and after a wait the user may have another container. */
+		if (waited ? berth_lease_current(fd, uid) : fstat(fd, &st) == 0 && st.st_nlink > 0)
 			return fd;
 		shut(fd);
 		berth_forget(p);
