@@ -39,6 +39,7 @@ func (s *script) order(what string) error {
 func (s *script) Inspect(context.Context, policy.Policy) (engine.State, error) {
 	return s.state, s.fails["inspect"]
 }
+func (s *script) Pull(context.Context, policy.Policy) error   { return s.fails["pull"] }
 func (s *script) Create(context.Context, policy.Policy) error { return s.order("create") }
 func (s *script) Start(context.Context, string) error         { return s.order("start") }
 func (s *script) Remove(context.Context, string) error        { return s.order("remove") }

@@ -46,6 +46,9 @@ func (c Container) Status(ctx context.Context, notes []hostfiles.Note) (Status, 
 	}
 	count, reason := c.Keeper.Count()
 	s.Sessions = count.Sessions
+	if reason == nil {
+		s.Differences = append(s.Differences, c.changedMounts(ctx, count.PID)...)
+	}
 	switch {
 	case err == nil && !s.Exists:
 		reason = errors.New("there is no container")
