@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package mounts compares what the host has mounted with what a container sees of it.
-// The host is what pid 1 sees, which is what the engine binds from, whatever mounts of
-// its own the unit has in which berth runs.
 //
 // Process: berth. As: root of the host. Paths in the container, and below users' homes, may be
 // links that a user put there: they are followed, but never out of the container, and
@@ -11,6 +9,7 @@ package mounts
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,8 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// host is the process whose mounts are the host's.
-const host = 1
+// host is the process whose mounts are the host's: this one.
+var host = os.Getpid()
 
 // Mount is a line of mountinfo (proc(5)).
 type Mount struct {
@@ -146,8 +145,10 @@ func Changes(pid int, c policy.Container) ([]Change, error) {
 		}
 		source, err := lookUp(host, m.Source)
 		switch {
-		case err != nil:
+		case errors.Is(err, unix.ENOENT):
 			changes = append(changes, Change{m.Source, atStart, "there, but is gone from the host"})
+		case err != nil:
+			return nil, err
 		case !source.same(inside):
 			changes = append(changes, Change{m.Source, atStart, "what is there now"})
 		default:
@@ -198,8 +199,12 @@ func isOthers(path string, m policy.Mount, c policy.Container) bool {
 }
 
 func summary(paths []string) string {
-	if len(paths) == 1 {
+	switch others := len(paths) - 1; others {
+	case 0:
 		return paths[0]
+	case 1:
+		return paths[0] + " and at one other place"
+	default:
+		return fmt.Sprintf("%s and at %d other places", paths[0], others)
 	}
-	return fmt.Sprintf("%s and %d other places below it", paths[0], len(paths)-1)
 }
