@@ -26,7 +26,7 @@ import (
 // Engine is what is asked of the container engine (package engine).
 type Engine interface {
 	Inspect(context.Context, policy.Policy) (engine.State, error)
-	Pull(context.Context, policy.Policy) error
+	EnsureImage(context.Context, policy.Policy) error
 	Create(context.Context, policy.Policy) error
 	Start(ctx context.Context, name string) error
 	Remove(ctx context.Context, name string) error
@@ -82,7 +82,7 @@ func (c Container) Up(ctx context.Context, recreate bool) error {
 	again := state.Exists && len(state.Differences) > 0 && recreate
 	if again || !state.Exists {
 		// First of all: without an image the old container stays.
-		if err := c.Engine.Pull(ctx, c.Policy); err != nil {
+		if err := c.Engine.EnsureImage(ctx, c.Policy); err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,6 @@ import (
 	"berth/helper/internal/link/paths"
 	"berth/helper/internal/policy"
 
-	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/mount"
@@ -81,17 +80,15 @@ func (e *Engine) compare(ctx context.Context, p policy.Policy, have container.In
 	return differences(is, want), nil
 }
 
-// Pull gets the policy's image if it is missing and the policy says so. The engine asks
-// as nobody: it is told no password.
-func (e *Engine) Pull(ctx context.Context, p policy.Policy) error {
-	if p.Container.Pull != policy.PullMissing {
+// EnsureImage fails if the policy's image is missing. If the policy says so it pulls it. The
+// engine asks as nobody: it is told no password.
+func (e *Engine) EnsureImage(ctx context.Context, p policy.Policy) error {
+	_, err := e.api.ImageInspect(ctx, p.Container.Image)
+	if err == nil {
 		return nil
 	}
-	switch _, err := e.api.ImageInspect(ctx, p.Container.Image); {
-	case err == nil:
-		return nil
-	case !errdefs.IsNotFound(err):
-		return wrap("inspect the image", err)
+	if err = wrap("find the image", err); !errors.Is(err, loginerror.ErrNoImage) || p.Container.Pull != policy.PullMissing {
+		return err
 	}
 	progress, err := e.api.ImagePull(ctx, p.Container.Image, image.PullOptions{})
 	if err != nil {

@@ -263,7 +263,7 @@ var settings = []setting{
 		},
 		read:  func(d description) string { return strings.Join(slices.Concat(d.config.Entrypoint, d.config.Cmd), " ") },
 		flags: flags("--entrypoint", entrypoint)},
-	{name: "pull", // not of the container; Pull obeys it
+	{name: "pull", // not of the container; EnsureImage obeys it
 		flags: flag("--pull", func(p policy.Policy) string { return p.Container.Pull })},
 	{name: "image", // no flag: RunCommand appends it
 		apply: func(p policy.Policy, d *description) { d.config.Image = p.Container.Image },
