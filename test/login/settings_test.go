@@ -138,9 +138,8 @@ func TestImageIsPulled(t *testing.T) {
 	l := newLab(t, "")
 	set := func(image, pull string) {
 		t.Helper()
-		l.Exec(t, "sed", "-i", `/^pull = /d; s|^image = .*|image = "`+image+`"\npull = "`+pull+`"|; t; /^\[container\]/a pull = "`+pull+`"`, "/etc/berth/berth.toml")
+		l.Exec(t, "sed", "-i", "-E", `/^(image|pull) = /d; s|^\[container\]|&\nimage = "`+image+`"\npull = "`+pull+`"|`, "/etc/berth/berth.toml")
 	}
-	l.Exec(t, "sed", "-i", `/^image = /d; s|^\[container\]|[container]\nimage = "berth:latest"|`, "/etc/berth/berth.toml")
 	set(image, "never")
 	if r := l.Try("berth", "up", "--recreate"); r.Status == 0 || !strings.Contains(r.Err, "there is no such image") {
 		t.Errorf("never: %+v", r)

@@ -27,14 +27,15 @@ var tools = []struct{ name, command, want string }{
 	{"tmux", "tmux new-session -d -x 80 -y 20 'echo first; exec sh' && tmux split-window 'echo second; exec sh' && " +
 		"until tmux capture-pane -p -t 0.0 | grep first && tmux capture-pane -p -t 0.1 | grep second; do sleep 0.1; done; tmux kill-server", `(?s).*first\s+second`},
 	{"git", "git init -q g && cd g && git config user.email a@b && git config user.name a && echo x >f && git add f && git commit -qm one && " +
-		"git gc -q && git clone -q . ../clone && git -C ../clone log --format=%s", `one`},
+		"git gc -q && git clone -q . ../clone && git -C ../clone --no-pager log --format=%s", `one`},
 	{"gcc", "gcc -O2 -g -Wall -o threads threads.c && ./threads", `sum 4`},
 	{"gcc, sanitizers", "gcc -g -fsanitize=address -o leak threads.c && ./leak", `sum 4`},
 	{"gdb", "gdb -q -batch -ex 'break add' -ex run -ex bt -ex 'info threads' -ex 'set var total = 40' -ex 'delete' -ex continue threads 2>&1",
 		`(?s)(?:[^\n]*\n)*?[^\n]*hit Breakpoint 1, add (?:[^\n]*\n)*?#0\s+add (?:[^\n]*\n)*?sum 4\d\s.*exited normally\]`},
-	{"gdb has no complaint", "gdb -q -batch -ex run threads 2>&1 | grep -ciE 'warning|error|not permitted'", `0`},
+	{"gdb has no complaint", "gdb -q -batch -ex run threads 2>&1 | grep -iE 'warning|error|not permitted' || echo none", `none`},
 	{"gdb, a running process", "sleep 3000 & gdb -q -batch -p $! -ex bt -ex detach 2>&1 | grep -cE '^#0|detached'; kill $!", `2`},
-	{"gdb, a core dump", "ulimit -c unlimited; gdb -q -batch -ex run -ex 'generate-core-file c' threads -ex 'quit' >/dev/null 2>&1; gdb -q -batch -ex 'break add' -ex run -ex 'generate-core-file c' threads >/dev/null 2>&1; gdb -q -batch -ex bt threads c 2>&1 | grep -c '^#0  add'", `1`},
+	{"gdb, a core dump", "gdb -q -batch -ex 'break add' -ex run -ex 'generate-core-file c' threads >/dev/null 2>&1; " +
+		"gdb -q -batch -ex bt threads c 2>&1 | grep -o -m 1 '^#0  add'", `#0  add`},
 	{"python3", `python3 -c '
 import asyncio, ctypes, mmap, multiprocessing, socket, sqlite3, subprocess, tempfile, threading
 async def main():
@@ -50,11 +51,10 @@ s = shared_memory.SharedMemory(create=True, size=1 << 20); s.buf[0] = 7; print(s
 	{"node", `node -e '
 const { Worker } = require("worker_threads"), http = require("http"), { execFileSync } = require("child_process"), fs = require("fs")
 const server = http.createServer((q, s) => s.end("served")).listen(0, "127.0.0.1", () => http.get({ port: server.address().port, host: "127.0.0.1" }, (s) => s.on("data", (d) => {
-	console.log(String(d), String(execFileSync("echo", ["child"])).trim(), fs.readdirSync("/").includes("home"))
-	new Worker("require(\"worker_threads\").parentPort.postMessage(7)", { eval: true }).on("message", (m) => { console.log(m); server.close() })
+	console.log(String(d), String(execFileSync("echo", ["child"])).trim(), String(fs.readdirSync("/").includes("home")))
+	new Worker("require(\"worker_threads\").parentPort.postMessage(7)", { eval: true }).on("message", (m) => { console.log(String(m)); server.close() })
 })))'`, `served child true\s+7`},
 	{"go", "cd hello && go vet . && go build -o hello . && ./hello && go test .", `(?s)served 100\s+ok .*`},
-	{"go, the race detector", "cd hello && go run -race .", `served 100`},
 	{"ssh-agent, ssh-keygen", "ssh-keygen -q -t ed25519 -N '' -f k && ssh-agent sh -c 'ssh-add -q k && ssh-add -l | wc -l'", `1`},
 	{"rsync", "mkdir -p from && touch from/f && rsync -aX from/ to/ && ls to", `f`},
 	{"less, top, ps, find, du, tar", "ps -o comm= -p $$ && top -bn1 | grep -c PID && tar cf - from | tar tf - && find from -type f && du -s from | wc -l", `(?s)bash\s+1\s+from/\s+from/f\s+from/f\s+1`},
