@@ -23,7 +23,7 @@ HARDENED = pie-go:$(BUILD)/berth static:$(BUILD)/berth-session pie:$(BUILD)/bert
 FUZZTIME ?= 20s
 export PREFIX DESTDIR PAM_MODULE_DIR
 
-.PHONY: build deps image demo test cover test-hosts lint bench fuzz install install-sshd install-pam uninstall clean help
+.PHONY: build deps image demo test cover test-hosts test-tools lint bench fuzz install install-sshd install-pam uninstall clean help
 
 # berth-session is no PIE: relocating a static one took 0.3 of 2.3 ms, and it has no right to guard.
 build: export CGO_CFLAGS := $(shell scripts/cflags)
@@ -59,6 +59,11 @@ test-hosts: deps ## berth on whole Debian 12 and 13 hosts under qemu; many minut
 	test/hosts/deps
 	$(MAKE) --no-print-directory build image
 	$(GO) test -tags hosts -count=1 -timeout 2h -v ./test/hosts
+
+test-tools: deps ## editors, compilers, debuggers in the container, with an image of their own (1.2 GB)
+	$(MAKE) --no-print-directory build
+	image/build --tools
+	$(GO) test -tags tools -count=1 -v ./test/tools
 
 lint:
 	scripts/lint

@@ -36,7 +36,7 @@ func TestInstallAndUninstall(t *testing.T) {
 	for name, mode := range map[string]os.FileMode{
 		"usr/sbin/berth": 0o755, "usr/libexec/berth/berth-session": 0o755, "usr/libexec/berth/guest/berth-guest": 0o711,
 		"lib/security/pam_berth.so": 0o755, "usr/libexec/berth/install-sshd": 0o755,
-		"usr/share/berth/50-berth.conf": 0o644, "usr/share/berth/pam.d-sshd": 0o644,
+		"usr/share/berth/50-berth.conf": 0o644, "usr/share/berth/pam.d-sshd": 0o644, "usr/share/berth/seccomp.json": 0o644,
 		"usr/share/man/man8/pam_berth.8": 0o644, "usr/share/man/man8/berth.8": 0o644, "usr/share/man/man5/berth.toml.5": 0o644, "usr/share/man/man7/berth-log.7": 0o644,
 		"usr/share/pam-configs/berth": 0o644,
 		"etc/berth/authorized_keys":   os.ModeDir | 0o755,

@@ -32,7 +32,7 @@ func init() {
 // A container has a bound of its own for terminals: `berth up` sets it, and after a
 // restart that nobody of berth's had a hand in, the next login's PAM session.
 func TestTerminalsAreBounded(t *testing.T) {
-	l := labs.New(t, "[container]\nterminals = 40\n")
+	l := labs.New(t, "[container]\npty_max = 40\n")
 	if err := installProbe(l); err != nil {
 		t.Fatal(err)
 	}

@@ -54,9 +54,11 @@ func (e *Engine) Start() {
 	defer log.Close()
 	// A network namespace of its own: with --bridge none a dockerd deletes the
 	// docker0 that it finds (moby, daemon/daemon_unix.go, removeDefaultBridgeInterface).
-	// A mount namespace of its own, too, for subordinate ids that the machine does not have.
-	const subordinate = `for f in subuid subgid; do echo daemon:1000000:65536 >"$0/$f"; mount --bind "$0/$f" "/etc/$f"; done; exec dockerd "$@"`
-	e.daemon = exec.Command("unshare", "--net", "--mount", "sh", "-c", subordinate, e.dir, "--config-file", filepath.Join(e.dir, "daemon.json"), "--host", "unix://"+e.Socket, "--group", "docker",
+	// A mount namespace of its own, too, for subordinate ids that the machine does not have; and for cgroups
+	// of one version alone, where it has a mixture, which crun refuses.
+	const prepare = `for f in subuid subgid; do echo daemon:1000000:65536 >"$0/$f"; mount --bind "$0/$f" "/etc/$f"; done
+		if [ -e /sys/fs/cgroup/unified ]; then umount /sys/fs/cgroup/unified; fi; exec dockerd "$@"`
+	e.daemon = exec.Command("unshare", "--net", "--mount", "--propagation", "slave", "sh", "-c", prepare, e.dir, "--config-file", filepath.Join(e.dir, "daemon.json"), "--host", "unix://"+e.Socket, "--group", "docker",
 		"--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"), "--pidfile", filepath.Join(e.dir, "pid"),
 		"--storage-driver", "vfs", "--bridge", "none", "--iptables=false", "--ip6tables=false")
 	e.daemon.Stdout, e.daemon.Stderr = log, log

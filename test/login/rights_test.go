@@ -60,11 +60,12 @@ var rights = map[string]right{
 	"copy files with scp, sftp and rsync":                       yes(fileTransfer),
 	"clone and push git repositories":                           yes(gitRepositories),
 	"keep files in their home, which they own on the host, too": yes(home),
-	"see which processes other users run in the container":      yes(neighbours),
+
+	"see which processes other users run in the container": no("root", processOf("bob")),
 
 	"read another user's home": no("bob", command("ls /home/bob")),
 	"see the host's files":     no("admin", func(t *testing.T, who string) (bool, any) { return command("ls "+lab.Path("log"))(t, who) }),
-	"see the host's processes": no("admin", hostProcess),
+	"see the host's processes": no("admin", processOf("admin")),
 	"connect to anything over the network": no("admin", func(t *testing.T, who string) (bool, any) {
 		address := strings.Replace(greeter(t, "tcp", "127.0.0.1:0").Addr().String(), ":", "/", 1)
 		return command("bash -c 'exec 3<>/dev/tcp/"+address+" && grep reached <&3'")(t, who)
@@ -147,14 +148,12 @@ func sleeper(t *testing.T, who string) (mark, pid string) {
 	return mark, strings.TrimSpace(line)
 }
 
-func neighbours(t *testing.T) {
-	mark, _ := sleeper(t, "bob")
-	lab.run(t, "alice", "ps -eo args | grep '^"+mark+" '")
-}
-
-func hostProcess(t *testing.T, who string) (bool, any) {
-	mark, _ := sleeper(t, "admin")
-	return command("ps -eo args | grep '^"+mark+" '")(t, who)
+// processOf has who look for a process that owner has started.
+func processOf(owner string) way {
+	return func(t *testing.T, who string) (bool, any) {
+		mark, _ := sleeper(t, owner)
+		return command("ps -eo args | grep '^"+mark+" '")(t, who)
+	}
 }
 
 func endOfBobs(t *testing.T, who string) (bool, any) {

@@ -17,14 +17,22 @@ type Container struct {
 	Network      string
 	ReadOnly     bool
 	Capabilities []string
-	Seccomp      string // "default", or the path of a profile
+	Seccomp      string // "berth", "engine", or the path of a profile
+	AppArmor     string // a profile's name; empty: the engine's own
+	Runtime      string // the engine's name for it; empty: the engine's default
+	Userns       string
+	DNS          []string
+	Pull         string
 	Tmpfs        map[string]string
 	Mounts       []Mount
 	PidsLimit    int64
 	// UserProcesses is RLIMIT_NPROC of each session (setrlimit(2)).
 	UserProcesses int64
-	Terminals     int64 // the most ptys at a time, of all sessions together
-	Memory        int64 // bytes; 0: unlimited
+	PTYMax        int64    // the most ptys at a time, of all sessions together
+	Memory        int64    // bytes; 0: unlimited
+	ShmSize       int64    // bytes, of /dev/shm
+	CPUs          *float64 // processors; 0: unlimited; nil: nearly all of the host's
+	CPUWeight     int64    // cpu.weight of cgroup v2
 	NoFile        NoFile
 	Restart       string
 	Heal          bool
@@ -38,7 +46,25 @@ type Container struct {
 type Mount struct {
 	Source, Target string
 	ReadOnly       bool
+	// Propagation says whether what is mounted below Source later appears in the container
+	// (mount_namespaces(7)). Empty: it does where the host lets it, unless ReadOnly.
+	Propagation string
 }
+
+// The values of Mount.Propagation.
+const (
+	Private = "rprivate" // it does not
+	Slave   = "rslave"   // it does
+)
+
+// The values of Container.Seccomp that are no path, and of Container.Pull.
+const (
+	OwnSeccomp    = "berth"
+	EngineSeccomp = "engine"
+
+	PullNever   = "never"
+	PullMissing = "missing"
+)
 
 // NoFile is RLIMIT_NOFILE of the container's processes.
 type NoFile struct{ Soft, Hard int64 }
@@ -59,7 +85,17 @@ var containerKeys = map[string]key{
 	// by the third. Sessions have none.
 	"capabilities": newKey(func(p *Policy) *[]string { return &p.Container.Capabilities },
 		[]string{"KILL", "SETGID", "SETUID"}, checkCapabilities, asIs),
-	"seccomp": newKey(func(p *Policy) *string { return &p.Container.Seccomp }, "default", checkSeccomp, noneIfEmpty),
+	"seccomp": withOldValue(newKey(func(p *Policy) *string { return &p.Container.Seccomp }, OwnSeccomp, checkSeccomp, noneIfEmpty),
+		"container.seccomp", "default", EngineSeccomp),
+	"apparmor": newKey(func(p *Policy) *string { return &p.Container.AppArmor }, "", checkAppArmor, noneIfEmpty),
+	"runtime": text(func(p *Policy) *string { return &p.Container.Runtime }, "",
+		`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`, "must be the engine's name of a runtime"),
+	// With ids of its own the container could tell no user from another.
+	"userns": text(func(p *Policy) *string { return &p.Container.Userns }, "host",
+		`^host$`, "must be host: with user ids of its own the container could not tell users apart"),
+	"dns": newKey(func(p *Policy) *[]string { return &p.Container.DNS }, []string{}, checkDNS, asIs),
+	"pull": text(func(p *Policy) *string { return &p.Container.Pull }, PullNever,
+		`^(never|missing)$`, "must be never or missing"),
 	"tmpfs": newKey(func(p *Policy) *map[string]string { return &p.Container.Tmpfs }, map[string]string{
 		"/tmp":     "mode=1777,exec,nosuid,nodev,size=256m",
 		"/var/tmp": "mode=1777,exec,nosuid,nodev,size=256m",
@@ -69,8 +105,11 @@ var containerKeys = map[string]key{
 		defaultMounts, checkMounts, showMounts),
 	"pids_limit":     number(func(p *Policy) *int64 { return &p.Container.PidsLimit }, 16384, 16, 1<<16),
 	"user_processes": number(func(p *Policy) *int64 { return &p.Container.UserProcesses }, 2048, 16, 4<<20),
-	"terminals":      number(func(p *Policy) *int64 { return &p.Container.Terminals }, 2048, 16, 1<<20),
-	"memory":         newKey(func(p *Policy) *int64 { return &p.Container.Memory }, 2<<30, checkMemory, showMemory),
+	"pty_max":        number(func(p *Policy) *int64 { return &p.Container.PTYMax }, 2048, 16, 1<<20),
+	"memory":         newKey(func(p *Policy) *int64 { return &p.Container.Memory }, 2<<30, checkMemory, showSize),
+	"shm_size":       newKey(func(p *Policy) *int64 { return &p.Container.ShmSize }, 64<<20, checkShmSize, showSize),
+	"cpus":           newKey(func(p *Policy) **float64 { return &p.Container.CPUs }, nil, checkCPUs, showCPUs),
+	"cpu_weight":     number(func(p *Policy) *int64 { return &p.Container.CPUWeight }, 20, 1, 10000),
 	"nofile_soft":    number(func(p *Policy) *int64 { return &p.Container.NoFile.Soft }, 1024, 64, 1<<30),
 	"nofile_hard":    number(func(p *Policy) *int64 { return &p.Container.NoFile.Hard }, 16384, 64, 1<<30),
 	"restart": text(func(p *Policy) *string { return &p.Container.Restart }, defaultRestart,
@@ -99,9 +138,6 @@ func (c Container) conflicts(report func(key, text string)) {
 	}
 }
 
-// DevShm is the size of the container's /dev/shm in bytes: the engine's default.
-const DevShm = 64 << 20
-
 // SharedMemory is how much System V shared memory there may be in the container
 // (kernel.shmall, sysctl(2)), in bytes. No process is charged for it, so it is kept
 // far below what all may have.
@@ -126,7 +162,7 @@ func (c Container) HostName() string {
 // NonProcessMemory is the most memory, in bytes, that the container's users can fill
 // without a process that holds it.
 func (c Container) NonProcessMemory() int64 {
-	total := c.SharedMemory() + DevShm
+	total := c.SharedMemory() + c.ShmSize
 	for _, options := range c.Tmpfs {
 		n, _ := size(sizeOption(options))
 		total += n

@@ -36,6 +36,10 @@ func TestOldValues(t *testing.T) {
 	if err != nil || p.Transport != Exec || !slices.Equal(p.Renamed, []string{`transport: "docker" is called "exec" now`}) {
 		t.Errorf("%q, %q, %v", p.Transport, p.Renamed, err)
 	}
+	p, err = parseBase([]byte("[container]\nseccomp = \"default\"\n"))
+	if err != nil || p.Container.Seccomp != EngineSeccomp || !slices.Equal(p.Renamed, []string{`container.seccomp: "default" is called "engine" now`}) {
+		t.Errorf("%q, %q, %v", p.Container.Seccomp, p.Renamed, err)
+	}
 }
 
 func TestWholeFile(t *testing.T) {
@@ -55,8 +59,16 @@ seccomp = "/etc/berth/seccomp.json"
 tmpfs = { "/run" = "size=1m", "/tmp" = "size=2m,exec" }
 pids_limit = 100
 user_processes = 50
-terminals = 64
+pty_max = 64
 memory = "512m"
+shm_size = "2m"
+cpus = 1.5
+cpu_weight = 30
+runtime = "crun"
+userns = "host"
+apparmor = "berth"
+dns = ["192.0.2.2", "2001:db8::1", "192.0.2.1"]
+pull = "missing"
 nofile_soft = 100
 nofile_hard = 200
 restart = "no"
@@ -67,6 +79,7 @@ timeout = "1s"
 [[container.mount]]
 source = "/srv/data"
 read_only = true
+propagation = "rslave"
 [[container.mount]]
 source = "/home"
 target = "/home"
@@ -84,16 +97,18 @@ limit = 7
 uid_min = 500
 uid_max = 4294967294
 `))
-	mask := uint32(0o027)
+	mask, cpus := uint32(0o027), 1.5
 	want := Policy{
 		Profile: BaseProfile, Mode: Shared,
 		Transport: "direct",
 		Engine:    Engine{"/run/podman.sock", 3 * time.Second},
 		Container: Container{Name: "lab", Image: "registry.example:5000/lab@sha256:0123", Hostname: "teach", Network: "bridge",
 			Capabilities: []string{"CHOWN", "KILL", "SETGID", "SETUID"}, Seccomp: "/etc/berth/seccomp.json",
+			AppArmor: "berth", Runtime: "crun", Userns: "host", DNS: []string{"192.0.2.2", "2001:db8::1", "192.0.2.1"}, Pull: PullMissing,
 			Tmpfs:     map[string]string{"/run": "size=1m", "/tmp": "size=2m,exec"},
-			Mounts:    []Mount{{"/srv/data", "/srv/data", true}, {"/home", "/home", false}},
-			PidsLimit: 100, UserProcesses: 50, Terminals: 64, Memory: 512 << 20, NoFile: NoFile{100, 200}, Restart: "no",
+			Mounts:    []Mount{{"/srv/data", "/srv/data", true, Slave}, {"/home", "/home", false, ""}},
+			PidsLimit: 100, UserProcesses: 50, PTYMax: 64, Memory: 512 << 20, ShmSize: 2 << 20, CPUs: &cpus, CPUWeight: 30,
+			NoFile: NoFile{100, 200}, Restart: "no",
 			Idle: time.Hour, Keep: 2 * day, Timeout: time.Second},
 		Session: Session{"/bin/zsh", "/bin:/usr/bin", &mask, map[string]string{"SITE": "a b"}, []string{"GIT_*"}, "/opt/sftp", 8 * time.Hour, time.Minute, 7},
 		Users:   Users{500, 1<<32 - 2},
@@ -131,11 +146,12 @@ func TestEveryKeyIsChecked(t *testing.T) {
 		"engine.socket": `"hunter2"`, "engine.timeout": `"1h"`,
 		"container.name": `"-hunter2"`, "container.image": `"HUNTER2 x"`, "container.hostname": `"hunter2_"`, "container.network": `"host"`,
 		"container.read_only": `"hunter2"`, "container.capabilities": `["SETUID", "SETGID", "SYS_ADMIN"]`, "container.seccomp": `"unconfined"`,
-		"container.tmpfs": `{ "/tmp" = "size=1m" }`, "container.pids_limit": `-3`, "container.user_processes": `0`, "container.terminals": `"hunter2"`, "container.memory": `"hunter2"`,
+		"container.tmpfs": `{ "/tmp" = "size=1m" }`, "container.pids_limit": `-3`, "container.user_processes": `0`, "container.pty_max": `"hunter2"`, "container.memory": `"hunter2"`,
 		"container.nofile_soft": `1`, "container.nofile_hard": `"hunter2"`, "container.restart": `"hunter2"`, "container.heal": `1`, "mode": `"hunter2"`,
 		"container.idle": `"0s"`, "container.keep": `"1h"`, "container.timeout": `8`,
-		"container.mount": `"hunter2"`,
-		"session.shell":   `"bash"`, "session.path": `"hunter2:/bin"`, "session.umask": `27`, "session.set_env": `{ "A B" = "hunter2" }`,
+		"container.mount": `"hunter2"`, "container.cpus": `nan`, "container.cpu_weight": `0`, "container.shm_size": `"1k"`, "container.runtime": `"-hunter2"`,
+		"container.userns": `"private"`, "container.apparmor": `"unconfined"`, "container.dns": `["192.0.2.1", "hunter2"]`, "container.pull": `"always"`,
+		"session.shell": `"bash"`, "session.path": `"hunter2:/bin"`, "session.umask": `27`, "session.set_env": `{ "A B" = "hunter2" }`,
 		"session.accept_env": `["*"]`, "session.sftp_server": `7`, "session.linger": `"yes"`, "session.timeout": `"0s"`, "session.limit": `0`, "transport": `"hunter2"`,
 		"users.uid_min": `"hunter2"`, "users.uid_max": `0`,
 		"container.nmae": `"hunter2"`, "sesion": `{ hunter2 = 1 }`, "trnasport": `"hunter2"`,
@@ -170,6 +186,22 @@ func TestEveryKeyIsChecked(t *testing.T) {
 	}
 	if strings.Contains(strings.ToLower(err.Error()), "hunter2") {
 		t.Errorf("a value is told: %v", err)
+	}
+}
+
+// Values that come near to a good one.
+func TestContainerValues(t *testing.T) {
+	for text, good := range map[string]bool{
+		"cpus = 0": true, "cpus = 2": true, "cpus = 0.01": true, "cpus = 0.009": false, "cpus = -1": false, "cpus = inf": false, "cpus = 1e9": false,
+		`dns = []`: true, `dns = ["fe80::1%eth0"]`: false, `dns = "192.0.2.1"`: false, `dns = [1]`: false,
+		`seccomp = "berth"`: true, `seccomp = "engine"`: true, `seccomp = "berth.json"`: false,
+		`apparmor = "docker-default"`: true, `apparmor = ""`: false,
+		`shm_size = "1m"`: true, `shm_size = "0"`: false, `shm_size = 64`: false, `shm_size = "2g"`: false, // more than memory
+		"[[container.mount]]\nsource = '/srv'\npropagation = 'rprivate'": true, "[[container.mount]]\nsource = '/srv'\npropagation = 'rshared'": false,
+	} {
+		if _, err := Parse([]byte("[container]\n" + text + "\n")); (err == nil) != good {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -57,10 +58,62 @@ func checkCapabilities(v any) ([]string, error) {
 
 func checkSeccomp(v any) (string, error) {
 	s, ok := v.(string)
-	if !ok || s != "default" && !isCleanPath(s) {
-		return "", errors.New(`must be "default" or the path of a profile`)
+	if !ok || s != OwnSeccomp && s != EngineSeccomp && !isCleanPath(s) {
+		return "", errors.New(`must be "berth", "engine" or the path of a profile`)
 	}
 	return s, nil
+}
+
+var appArmorName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9/][a-zA-Z0-9_./+-]{0,127}$`) })
+
+func checkAppArmor(v any) (string, error) {
+	s, ok := v.(string)
+	if !ok || s == "unconfined" || !appArmorName().MatchString(s) {
+		return "", errors.New("must be the name of a loaded profile, which unconfined is not")
+	}
+	return s, nil
+}
+
+// checkDNS keeps the order: the first server is asked first.
+func checkDNS(v any) ([]string, error) {
+	list, ok := v.([]any)
+	if !ok {
+		return nil, errDNS
+	}
+	servers := []string{}
+	for _, item := range list {
+		s, _ := item.(string)
+		address, err := netip.ParseAddr(s)
+		if err != nil || address.Zone() != "" {
+			return nil, errDNS
+		}
+		servers = append(servers, address.String())
+	}
+	return servers, nil
+}
+
+var errDNS = errors.New("must be a list of IP addresses")
+
+// maxCPUs is more than Linux runs on.
+const maxCPUs = 8192
+
+func checkCPUs(v any) (*float64, error) {
+	n, ok := v.(float64)
+	if whole, isWhole := v.(int64); isWhole {
+		n, ok = float64(whole), true
+	}
+	// Written so that NaN is refused.
+	if !ok || n != 0 && !(n >= 0.01 && n <= maxCPUs) {
+		return nil, fmt.Errorf("must be a number from 0.01 to %d, such as 1.5, or 0 for no limit", maxCPUs)
+	}
+	return &n, nil
+}
+
+func showCPUs(n *float64) any {
+	if n == nil {
+		return nil
+	}
+	return *n
 }
 
 var tmpfsOptions = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9=,]*$`) })
@@ -125,6 +178,10 @@ func checkMounts(v any) ([]Mount, error) {
 				m.Target, ok = value.(string)
 			case "read_only":
 				m.ReadOnly, ok = value.(bool)
+			case "propagation":
+				if m.Propagation, ok = value.(string); ok && m.Propagation != Private && m.Propagation != Slave {
+					return nil, fmt.Errorf("number %d: propagation must be %s or %s", i+1, Private, Slave)
+				}
 			default:
 				return nil, fmt.Errorf("number %d: a mount has no key %s", i+1, key)
 			}
@@ -169,7 +226,11 @@ func checkMount(m Mount) error {
 func showMounts(list []Mount) any {
 	mounts := []map[string]any{}
 	for _, m := range list {
-		mounts = append(mounts, map[string]any{"source": m.Source, "target": m.Target, "read_only": m.ReadOnly})
+		entry := map[string]any{"source": m.Source, "target": m.Target, "read_only": m.ReadOnly}
+		if m.Propagation != "" {
+			entry["propagation"] = m.Propagation
+		}
+		mounts = append(mounts, entry)
 	}
 	return mounts
 }
@@ -183,6 +244,16 @@ func checkMemory(v any) (int64, error) {
 	n, ok := size(s)
 	if !ok || n != 0 && n < 16<<20 {
 		return 0, errors.New(`must be a size such as "2g" of at least "16m", or "0" for no limit`)
+	}
+	return n, nil
+}
+
+// checkShmSize reads a size as checkMemory does. Programs that share memory fail without any.
+func checkShmSize(v any) (int64, error) {
+	s, _ := v.(string)
+	n, ok := size(s)
+	if !ok || n < 1<<20 {
+		return 0, errors.New(`must be a size such as "64m" of at least "1m"`)
 	}
 	return n, nil
 }
@@ -202,7 +273,7 @@ func size(s string) (bytes int64, ok bool) {
 	return n * unit, true
 }
 
-func showMemory(n int64) any {
+func showSize(n int64) any {
 	unit := ""
 	for _, larger := range []string{"k", "m", "g"} {
 		if n == 0 || n%1024 != 0 {

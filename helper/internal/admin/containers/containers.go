@@ -17,6 +17,7 @@ import (
 
 	"berth/helper/internal/admin/control"
 	"berth/helper/internal/admin/engine"
+	"berth/helper/internal/admin/mounts"
 	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/policy"
@@ -25,6 +26,7 @@ import (
 // Engine is what is asked of the container engine (package engine).
 type Engine interface {
 	Inspect(context.Context, policy.Policy) (engine.State, error)
+	EnsureImage(context.Context, policy.Policy) error
 	Create(context.Context, policy.Policy) error
 	Start(ctx context.Context, name string) error
 	Remove(ctx context.Context, name string) error
@@ -36,7 +38,7 @@ type Engine interface {
 type Keeper interface {
 	Count() (control.Count, error)
 	Renew() error
-	Settle(terminals int64) (notes []string, err error)
+	Settle(ptyMax int64) (notes []string, err error)
 }
 
 // Container is the policy's.
@@ -50,7 +52,7 @@ type Container struct {
 }
 
 // ErrDifferent says that the container runs, but not as it is configured.
-var ErrDifferent = errors.New("the container differs from berth.toml")
+var ErrDifferent = errors.New("the container differs from berth.toml or from what the host has mounted")
 
 func (c Container) name() string { return c.Policy.Container.Name }
 
@@ -75,15 +77,26 @@ func (c Container) Up(ctx context.Context, options UpOptions) error {
 	if c.Policy.Transport != policy.Exec && !state.LiveRestore {
 		c.note("the engine ends its containers when it stops; with \"live-restore\": true in its daemon.json the sessions outlive it")
 	}
+	if state.Status == "running" {
+		if count, err := c.Keeper.Count(); err == nil {
+			state.Differences = append(state.Differences, c.changedMounts(ctx, count.PID)...)
+		}
+	}
 	for _, d := range state.Differences {
 		fmt.Fprintf(c.Out, "%s: %s: is %q, should be %q\n", c.name(), d.Key, d.Have, d.Want)
 	}
-	recreate := options.Recreate
+	recreate := options.Recreate && state.Exists && len(state.Differences) > 0
 	if count, err := c.Keeper.Count(); recreate && options.IdleOnly && err == nil && count.Sessions > 0 {
 		c.note("%s has %d sessions and stays as it is", c.name(), count.Sessions)
 		recreate = false
 	}
-	if state.Exists && len(state.Differences) > 0 && recreate {
+	if recreate || !state.Exists {
+		// First of all: without an image the old container stays.
+		if err := c.Engine.EnsureImage(ctx, c.Policy); err != nil {
+			return err
+		}
+	}
+	if recreate {
 		if err := c.Engine.Remove(ctx, c.name()); err != nil {
 			return err
 		}
@@ -112,6 +125,37 @@ func (c Container) Up(ctx context.Context, options UpOptions) error {
 	return nil
 }
 
+// mountsTimeout is for a look at all mounts. A file server that is silent could hold it up.
+const mountsTimeout = 2 * time.Second
+
+// changedMounts returns the mounts that lead elsewhere on the host than in the running
+// container whose first process is pid.
+func (c Container) changedMounts(ctx context.Context, pid int) (all []engine.Difference) {
+	type result struct {
+		changes []mounts.Change
+		err     error
+	}
+	done := make(chan result, 1)
+	go func() {
+		changes, err := mounts.Changes(pid, c.Policy.Container)
+		done <- result{changes, err}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, mountsTimeout)
+	defer cancel()
+	select {
+	case r := <-done:
+		for _, change := range r.changes {
+			all = append(all, engine.Difference{Key: "mount " + change.Source, Have: change.Have, Want: change.Want})
+		}
+		if r.err != nil {
+			c.note("whether the mounts still lead where they did is unknown: %v", r.err)
+		}
+	case <-ctx.Done():
+		c.note("whether the mounts still lead where they did is unknown: a file system does not answer")
+	}
+	return all
+}
+
 // Down ends every session and removes the container.
 func (c Container) Down(ctx context.Context) error {
 	if err := c.Engine.Remove(ctx, c.name()); err != nil {
@@ -123,7 +167,7 @@ func (c Container) Down(ctx context.Context) error {
 
 // Settle does what is due after each start of the container.
 func (c Container) Settle() error {
-	notes, err := c.Keeper.Settle(c.Policy.Container.Terminals)
+	notes, err := c.Keeper.Settle(c.Policy.Container.PTYMax)
 	for _, note := range notes {
 		c.note("%s", note)
 	}

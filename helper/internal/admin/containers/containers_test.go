@@ -39,6 +39,9 @@ func (s *script) order(what string) error {
 func (s *script) Inspect(context.Context, policy.Policy) (engine.State, error) {
 	return s.state, s.fails["inspect"]
 }
+func (s *script) EnsureImage(context.Context, policy.Policy) error {
+	return s.fails["image"]
+}
 func (s *script) Create(context.Context, policy.Policy) error { return s.order("create") }
 func (s *script) Start(context.Context, string) error         { return s.order("start") }
 func (s *script) Remove(context.Context, string) error        { return s.order("remove") }
@@ -132,6 +135,10 @@ func TestUp(t *testing.T) {
 			says: "berth runs", err: ErrDifferent.Error()},
 		{name: "no engine", script: script{fails: map[string]error{"inspect": errEvent}}, err: "refused"},
 		{name: "not created", script: script{fails: map[string]error{"create": errEvent}}, orders: "create", err: "refused"},
+		{name: "no image", script: script{fails: map[string]error{"image": errEvent}}, err: "refused"},
+		{name: "no image, recreate", script: script{
+			state: state(func(s *engine.State) { s.Differences = pids }), fails: map[string]error{"image": errEvent}},
+			recreate: true, err: "refused"},
 		{name: "not removed", script: script{
 			state: state(func(s *engine.State) { s.Differences = pids }), fails: map[string]error{"remove": errEvent}},
 			recreate: true, orders: "remove", err: "refused"},

@@ -45,6 +45,9 @@ func (c Container) Status(ctx context.Context) Status {
 	}
 	count, reason := c.Keeper.Count()
 	s.Sessions = count.Sessions
+	if reason == nil {
+		s.Differences = append(s.Differences, c.changedMounts(ctx, count.PID)...)
+	}
 	switch {
 	case err == nil && !s.Exists:
 		reason = errors.New("there is no container")

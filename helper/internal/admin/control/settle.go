@@ -16,10 +16,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 
+	"berth/helper/internal/admin/mounts"
 	"berth/helper/internal/link/paths"
 
 	"golang.org/x/sys/unix"
@@ -35,7 +35,7 @@ const keeperNice = -10
 
 // Settle does it. It may be called at any time, and twice at once. The notes are for the
 // administrator.
-func (k Keeper) Settle(terminals int64) (notes []string, err error) {
+func (k Keeper) Settle(ptyMax int64) (notes []string, err error) {
 	mark := filepath.Join(k.dir, paths.Unsettled)
 	// First of all: what the keeper starts from here on needs another Settle.
 	if err := os.Remove(mark); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -52,8 +52,8 @@ func (k Keeper) Settle(terminals int64) (notes []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("settle: %w", err)
 	}
-	if err := k.limitTerminals(c.PID, terminals); err != nil {
-		return nil, fmt.Errorf("settle: terminals: %w", err)
+	if err := k.remount(c.PID, ptyMax); err != nil {
+		return nil, fmt.Errorf("settle: %w", err)
 	}
 	// The keeper must be quicker than the processes that take the memory; else it is idle.
 	if err := unix.Setpriority(unix.PRIO_PROCESS, c.PID, keeperNice); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -135,9 +135,11 @@ func childrenOf(pid int) (map[int]int, error) {
 	return found, nil
 }
 
-// limitTerminals gives the container's devpts a limit of its own: the kernel has one pool
-// for all containers. A remount loses every option that is not given again.
-func (k Keeper) limitTerminals(pid int, limit int64) error {
+// remount gives two file systems of the container options that the engine cannot. A remount
+// loses every option that is not given again. limit is for /dev/pts: the kernel has one pool of
+// terminals for all containers. In /proc users see no process but their own; who has gid 0
+// sees all, which the keeper has, and no session (package access).
+func (k Keeper) remount(pid int, limit int64) error {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
 	if err != nil {
 		return err
@@ -159,27 +161,37 @@ func (k Keeper) limitTerminals(pid int, limit int64) error {
 		if err == nil {
 			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS)
 		}
-		if err == nil {
-			err = unix.Mount("", "/dev/pts", "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NOEXEC, options+",max="+strconv.FormatInt(limit, 10))
+		if err != nil {
+			done <- err
+			return
 		}
-		done <- err
+		const flags = unix.MS_REMOUNT | unix.MS_NOSUID | unix.MS_NOEXEC
+		terminals := unix.Mount("", "/dev/pts", "", flags, options+",max="+strconv.FormatInt(limit, 10))
+		processes := unix.Mount("", "/proc", "", flags|unix.MS_NODEV, "hidepid=2,gid=0")
+		done <- errors.Join(wrap("/dev/pts", terminals), wrap("/proc", processes))
 	}()
 	return <-done
 }
 
+func wrap(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("remount %s: %w", path, err)
+}
+
 // ptsOptions returns gid, mode and ptmxmode of the devpts of a process.
 func ptsOptions(pid int) (string, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	all, err := mounts.Of(pid)
 	if err != nil {
 		return "", err
 	}
-	for _, line := range strings.Split(string(text), "\n") {
-		fields := strings.Fields(line)
-		if len(fields) < 9 || fields[4] != "/dev/pts" || !slices.Contains(fields, "devpts") {
+	for _, m := range all {
+		if m.Point != "/dev/pts" || m.Type != "devpts" {
 			continue
 		}
 		var kept []string
-		for _, option := range strings.Split(fields[len(fields)-1], ",") {
+		for _, option := range m.Options {
 			if name, _, _ := strings.Cut(option, "="); name == "gid" || name == "mode" || name == "ptmxmode" {
 				kept = append(kept, option)
 			}

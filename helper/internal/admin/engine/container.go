@@ -4,7 +4,9 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +18,7 @@ import (
 	"berth/helper/internal/policy"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/pkg/stdcopy"
 )
@@ -53,26 +56,57 @@ func (e *Engine) Inspect(ctx context.Context, p policy.Policy) (State, error) {
 		return state, err
 	}
 	state.Exists, state.Status = true, have.State.Status
-	if state.Differences, err = e.compare(ctx, p, have); err != nil {
+	if state.Differences, err = e.compare(ctx, p, have, info.DefaultRuntime); err != nil {
 		return state, err
 	}
 	return state, nil
 }
 
-func (e *Engine) compare(ctx context.Context, p policy.Policy, have container.InspectResponse) ([]Difference, error) {
+func (e *Engine) compare(ctx context.Context, p policy.Policy, have container.InspectResponse, runtime string) ([]Difference, error) {
 	want, err := describe(p)
 	if err != nil {
 		return nil, err
 	}
+	want.host.Runtime = cmp.Or(want.host.Runtime, runtime)
 	want.image = "(missing) " + p.Container.Image
 	if found, err := e.api.ImageInspect(ctx, p.Container.Image); err == nil {
 		want.image = found.ID
 	}
 	is := description{config: have.Config, host: have.HostConfig, image: have.Image}
 	for _, m := range have.Mounts {
-		is.mounts = append(is.mounts, mount.Mount{Source: m.Source, Target: m.Destination, ReadOnly: !m.RW})
+		is.mounts = append(is.mounts, mount.Mount{Source: m.Source, Target: m.Destination, ReadOnly: !m.RW,
+			BindOptions: &mount.BindOptions{Propagation: m.Propagation}})
 	}
 	return differences(is, want), nil
+}
+
+// EnsureImage fails if the policy's image is missing. If the policy says so it pulls it. The
+// engine asks as nobody: it is told no password.
+func (e *Engine) EnsureImage(ctx context.Context, p policy.Policy) error {
+	_, err := e.api.ImageInspect(ctx, p.Container.Image)
+	if err == nil {
+		return nil
+	}
+	if err = wrap("find the image", err); !errors.Is(err, loginerror.ErrNoImage) || p.Container.Pull != policy.PullMissing {
+		return err
+	}
+	progress, err := e.api.ImagePull(ctx, p.Container.Image, image.PullOptions{})
+	if err != nil {
+		return wrap("pull the image", err)
+	}
+	defer progress.Close()
+	// The image is there at the answer's end, which may also be an error.
+	for messages := json.NewDecoder(progress); ; {
+		var message struct{ Error string }
+		switch err := messages.Decode(&message); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return wrap("pull the image", err)
+		case message.Error != "":
+			return wrap("pull the image", errors.New(message.Error))
+		}
+	}
 }
 
 // Create makes and starts the policy's container.

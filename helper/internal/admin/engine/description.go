@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"berth/helper/internal/admin/mounts"
 	"berth/helper/internal/link/paths"
 	"berth/helper/internal/policy"
 
@@ -82,17 +83,21 @@ func command(p policy.Policy) string {
 	return "serve"
 }
 
-// mounts are those that the transport needs, and the policy's own.
-func mounts(p policy.Policy) []mount.Mount {
-	list := []mount.Mount{{Type: mount.TypeBind, Source: p.Sources.Guest, Target: paths.Guest, ReadOnly: true}}
+// bindMounts are those that the transport needs, and the policy's own.
+func bindMounts(p policy.Policy) []mount.Mount {
+	own := []policy.Mount{{Source: p.Sources.Guest, Target: paths.Guest, ReadOnly: true}}
 	if p.Transport != policy.Direct {
-		list = append(list, mount.Mount{Type: mount.TypeBind, Source: p.Sources.Lifeline, Target: paths.Lifeline})
+		own = append(own, policy.Mount{Source: p.Sources.Lifeline, Target: paths.Lifeline})
 	}
-	list = append(list,
-		mount.Mount{Type: mount.TypeBind, Source: p.Sources.Serve, Target: paths.Serve},
-		mount.Mount{Type: mount.TypeBind, Source: p.Sources.Names, Target: paths.Names, ReadOnly: true})
-	for _, m := range p.Container.Mounts {
-		list = append(list, mount.Mount{Type: mount.TypeBind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly})
+	own = append(own, policy.Mount{Source: p.Sources.Serve, Target: paths.Serve},
+		policy.Mount{Source: p.Sources.Names, Target: paths.Names, ReadOnly: true})
+	for i := range own {
+		own[i].Propagation = policy.Private
+	}
+	var list []mount.Mount
+	for _, m := range append(own, p.Container.Mounts...) {
+		options := mount.BindOptions{Propagation: mount.Propagation(mounts.Propagation(m))}
+		list = append(list, mount.Mount{Type: mount.TypeBind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, BindOptions: &options})
 	}
 	return list
 }

@@ -3,8 +3,7 @@
 package engine
 
 import (
-	"bytes"
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"berth/helper/internal/policy"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 )
 
 // setting is one property of a container: how the engine is asked for it, how it is read
@@ -40,13 +40,19 @@ var settings = []setting{
 		apply: func(_ policy.Policy, d *description) { d.host.Init = new(bool) },
 		read:  func(d description) string { return strconv.FormatBool(d.host.Init != nil && *d.host.Init) },
 		flags: flags("--init=false")},
-	{name: "namespaces", fixed: true, // with user ids of its own the container could tell no user from another
-		apply: func(_ policy.Policy, d *description) { d.host.UsernsMode = usernsMode },
+	{name: "runtime", // the engine's default: compare has its name
+		apply: func(p policy.Policy, d *description) { d.host.Runtime = p.Container.Runtime },
+		read:  func(d description) string { return d.host.Runtime },
+		flags: flagIf("--runtime", func(p policy.Policy) string { return p.Container.Runtime })},
+	{name: "userns",
+		apply: func(p policy.Policy, d *description) { d.host.UsernsMode = container.UsernsMode(p.Container.Userns) },
+		read:  func(d description) string { return string(d.host.UsernsMode) },
+		flags: flag("--userns", func(p policy.Policy) string { return p.Container.Userns })},
+	{name: "namespaces", fixed: true, // the others: none is the host's
 		read: func(d description) string {
 			ipc := strings.ReplaceAll(string(d.host.IpcMode), "private", "")
-			return string(d.host.PidMode) + string(d.host.UTSMode) + string(d.host.UsernsMode) + ipc
-		},
-		flags: flags("--userns", usernsMode)},
+			return string(d.host.PidMode) + string(d.host.UTSMode) + ipc
+		}},
 	{name: "name", // the container is found by it: nothing to compare
 		flags: flag("--name", func(p policy.Policy) string { return p.Container.Name })},
 	{name: "hostname",
@@ -61,6 +67,15 @@ var settings = []setting{
 		apply: func(p policy.Policy, d *description) { d.host.NetworkMode = container.NetworkMode(p.Container.Network) },
 		read:  func(d description) string { return string(d.host.NetworkMode) },
 		flags: flag("--network", func(p policy.Policy) string { return p.Container.Network })},
+	{name: "dns",
+		apply: func(p policy.Policy, d *description) { d.host.DNS = p.Container.DNS },
+		read:  func(d description) string { return cmp.Or(strings.Join(d.host.DNS, " "), "the engine's") },
+		flags: func(p policy.Policy) (argv []string) {
+			for _, server := range p.Container.DNS {
+				argv = append(argv, "--dns", server)
+			}
+			return argv
+		}},
 	{name: "restart",
 		apply: func(p policy.Policy, d *description) {
 			d.host.RestartPolicy.Name = container.RestartPolicyMode(p.Container.Restart)
@@ -90,26 +105,33 @@ var settings = []setting{
 			d.host.SecurityOpt = append(d.host.SecurityOpt, "no-new-privileges")
 		},
 		read: func(d description) string {
-			isSeccomp := func(option string) bool { return strings.HasPrefix(option, seccompOption) }
-			return joinSorted(slices.DeleteFunc(slices.Clone(d.host.SecurityOpt), isSeccomp))
+			hasKey := func(option string) bool {
+				return strings.HasPrefix(option, seccompOption) || strings.HasPrefix(option, appArmorOption)
+			}
+			return joinSorted(slices.DeleteFunc(slices.Clone(d.host.SecurityOpt), hasKey))
 		},
 		flags: flags("--security-opt", "no-new-privileges")},
 	{name: "seccomp",
 		apply: applySeccomp,
-		read: func(d description) string {
-			for _, option := range d.host.SecurityOpt {
-				if profile, found := strings.CutPrefix(option, seccompOption); found {
-					return profile
-				}
+		read:  func(d description) string { return profileName(securityOption(d, seccompOption)) },
+		flags: flagIf("--security-opt", func(p policy.Policy) string {
+			switch p.Container.Seccomp {
+			case policy.EngineSeccomp:
+				return ""
+			case policy.OwnSeccomp:
+				return seccompOption + installedProfile
 			}
-			return "default"
-		},
-		flags: func(p policy.Policy) []string {
-			if p.Container.Seccomp == "default" {
-				return nil
+			return seccompOption + p.Container.Seccomp
+		})},
+	{name: "apparmor",
+		apply: applyAppArmor,
+		read:  func(d description) string { return cmp.Or(securityOption(d, appArmorOption), "the engine's") },
+		flags: flagIf("--security-opt", func(p policy.Policy) string {
+			if p.Container.AppArmor == "" {
+				return ""
 			}
-			return []string{"--security-opt", seccompOption + p.Container.Seccomp}
-		}},
+			return appArmorOption + p.Container.AppArmor
+		})},
 	{name: "read_only",
 		apply: func(p policy.Policy, d *description) { d.host.ReadonlyRootfs = p.Container.ReadOnly },
 		read:  func(d description) string { return strconv.FormatBool(d.host.ReadonlyRootfs) },
@@ -123,10 +145,10 @@ var settings = []setting{
 		apply: func(p policy.Policy, d *description) { d.host.Sysctls = map[string]string{shmAll: sharedPages(p)} },
 		read:  func(d description) string { return joinTable(d.host.Sysctls) },
 		flags: flag("--sysctl", func(p policy.Policy) string { return shmAll + "=" + sharedPages(p) })},
-	{name: "shm_size", fixed: true,
-		apply: func(_ policy.Policy, d *description) { d.host.ShmSize = policy.DevShm },
+	{name: "shm_size",
+		apply: func(p policy.Policy, d *description) { d.host.ShmSize = p.Container.ShmSize },
 		read:  func(d description) string { return strconv.FormatInt(d.host.ShmSize, 10) },
-		flags: flags("--shm-size", strconv.Itoa(policy.DevShm))},
+		flags: flag("--shm-size", func(p policy.Policy) string { return strconv.FormatInt(p.Container.ShmSize, 10) })},
 	{name: "tmpfs",
 		apply: func(p policy.Policy, d *description) { d.host.Tmpfs = p.Container.Tmpfs },
 		read:  func(d description) string { return joinTable(d.host.Tmpfs) },
@@ -138,7 +160,7 @@ var settings = []setting{
 			return argv
 		}},
 	{name: "mount", // includes berth's own
-		apply: func(p policy.Policy, d *description) { d.mounts = mounts(p); d.host.Mounts = d.mounts },
+		apply: func(p policy.Policy, d *description) { d.mounts = bindMounts(p); d.host.Mounts = d.mounts },
 		read: func(d description) string {
 			var lines []string
 			for _, m := range d.mounts {
@@ -146,16 +168,19 @@ var settings = []setting{
 				if m.ReadOnly {
 					mode = "ro"
 				}
-				lines = append(lines, m.Source+":"+m.Target+":"+mode)
+				lines = append(lines, strings.Join([]string{m.Source, m.Target, mode, string(m.BindOptions.Propagation)}, ":"))
 			}
 			return joinSorted(lines)
 		},
 		flags: func(p policy.Policy) []string {
 			var argv []string
-			for _, m := range mounts(p) {
+			for _, m := range bindMounts(p) {
 				value := fmt.Sprintf("type=bind,source=%s,target=%s", m.Source, m.Target)
 				if m.ReadOnly {
 					value += ",readonly"
+				}
+				if m.BindOptions.Propagation != mount.PropagationRPrivate {
+					value += ",bind-propagation=" + string(m.BindOptions.Propagation)
 				}
 				argv = append(argv, "--mount", value)
 			}
@@ -170,6 +195,24 @@ var settings = []setting{
 			return strconv.FormatInt(*d.host.PidsLimit, 10)
 		},
 		flags: flag("--pids-limit", func(p policy.Policy) string { return strconv.FormatInt(p.Container.PidsLimit, 10) })},
+	{name: "cpus",
+		apply: func(p policy.Policy, d *description) { d.host.NanoCPUs = nanoCPUs(p) },
+		read:  func(d description) string { return showCPUs(d.host.NanoCPUs) },
+		flags: flagIf("--cpus", func(p policy.Policy) string {
+			if nanoCPUs(p) == 0 {
+				return ""
+			}
+			return showCPUs(nanoCPUs(p))
+		})},
+	{name: "cpu_weight",
+		apply: func(p policy.Policy, d *description) { d.host.CPUShares = cpuShares(p.Container.CPUWeight) },
+		read:  func(d description) string { return strconv.FormatInt(cpuWeight(d.host.CPUShares), 10) },
+		flags: flagIf("--cpu-shares", func(p policy.Policy) string {
+			if p.Container.CPUWeight == usualWeight {
+				return ""
+			}
+			return strconv.FormatInt(cpuShares(p.Container.CPUWeight), 10)
+		})},
 	{name: "memory", // swap included
 		apply: func(p policy.Policy, d *description) {
 			d.host.Memory, d.host.MemorySwap = p.Container.Memory, p.Container.Memory
@@ -229,6 +272,8 @@ var settings = []setting{
 			}
 			return argv
 		}},
+	{name: "pull", // not of the container; EnsureImage obeys it
+		flags: flag("--pull", func(p policy.Policy) string { return p.Container.Pull })},
 	{name: "image", // no flag: RunCommand appends it
 		apply: func(p policy.Policy, d *description) { d.config.Image = p.Container.Image },
 		read:  func(d description) string { return d.image }},
@@ -241,7 +286,7 @@ var settings = []setting{
 
 	// The engine has no part in these.
 	{name: "user_processes"}, // a rule (package rules)
-	{name: "terminals"},      // `berth settle`
+	{name: "pty_max"},        // `berth settle`
 	{name: "heal"},           // of a login by exec
 	{name: "idle"},           // a rule
 	{name: "keep"},           // `berth gc`
@@ -249,11 +294,9 @@ var settings = []setting{
 }
 
 const (
-	entrypoint    = paths.InitProgram
-	usernsMode    = "host"          // the engine's word for no user namespace of the container's own
-	seccompOption = "seccomp="      // of --security-opt
-	shmAll        = "kernel.shmall" // System V shared memory of the whole container, in pages
-	openFiles     = "nofile"        // of --ulimit
+	entrypoint = paths.InitProgram
+	shmAll     = "kernel.shmall" // System V shared memory of the whole container, in pages
+	openFiles  = "nofile"        // of --ulimit
 	// At SIGTERM the first process hangs the sessions up, and ends after 4 s at the latest;
 	// the time is in seconds.
 	stopSignal  = "SIGTERM"
@@ -270,23 +313,14 @@ func flag(name string, value func(policy.Policy) string) func(policy.Policy) []s
 	return func(p policy.Policy) []string { return []string{name, value(p)} }
 }
 
-// applySeccomp reads the profile; the engine's own needs no option.
-func applySeccomp(p policy.Policy, d *description) {
-	path := p.Container.Seccomp
-	if path == "default" {
-		return
+// flagIf returns a flag with its value, and none without a value.
+func flagIf(name string, value func(policy.Policy) string) func(policy.Policy) []string {
+	return func(p policy.Policy) []string {
+		if value(p) == "" {
+			return nil
+		}
+		return []string{name, value(p)}
 	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		d.err = fmt.Errorf("container.seccomp: %w", err)
-		return
-	}
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, text); err != nil {
-		d.err = fmt.Errorf("container.seccomp: %s is not JSON: %w", path, err)
-		return
-	}
-	d.host.SecurityOpt = append(d.host.SecurityOpt, seccompOption+compact.String())
 }
 
 // sharedPages is how much System V shared memory there may be, in pages.

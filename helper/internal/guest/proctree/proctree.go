@@ -43,6 +43,22 @@ func Descendants(proc fs.FS, roots ...int) []int {
 	return found
 }
 
+// Children returns this process's own children, ended ones included. It sees those, too, that /proc
+// hides because their user may not trace them, such as ssh-agent (hidepid, proc(5)).
+func Children(proc fs.FS) []int {
+	var found []int
+	lists, _ := fs.Glob(proc, "self/task/*/children") // only a pattern of its own can be wrong
+	for _, list := range lists {
+		text, _ := fs.ReadFile(proc, list)
+		for _, word := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(word); err == nil {
+				found = append(found, pid)
+			}
+		}
+	}
+	return found
+}
+
 // Signal sends signals to every one of pids.
 func Signal(pids []int, signals ...unix.Signal) {
 	for _, pid := range pids {

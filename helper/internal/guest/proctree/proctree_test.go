@@ -25,3 +25,15 @@ func TestDescendants(t *testing.T) {
 		t.Errorf("descendants: %v", got)
 	}
 }
+
+func TestChildren(t *testing.T) {
+	proc := fstest.MapFS{
+		"self/task/10/children": entry("11 13 "),
+		"self/task/12/children": entry(""),
+		"self/task/15/children": entry("16 "),
+		"11/task/11/children":   entry("17 "),
+	}
+	if got := Children(proc); !slices.Equal(got, []int{11, 13, 16}) {
+		t.Errorf("children: %v", got)
+	}
+}

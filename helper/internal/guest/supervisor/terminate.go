@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -103,5 +104,8 @@ func terminateDescendants(childless <-chan struct{}) {
 }
 
 func signalDescendants(signals ...unix.Signal) {
-	proctree.Signal(proctree.Descendants(proctree.Proc(), os.Getpid()), signals...)
+	proc := proctree.Proc()
+	pids := append(proctree.Descendants(proc, os.Getpid()), proctree.Children(proc)...)
+	slices.Sort(pids)
+	proctree.Signal(slices.Compact(pids), signals...)
 }
