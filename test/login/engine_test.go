@@ -50,24 +50,27 @@ func TestEngineGone(t *testing.T) {
 	works()
 }
 
-// A container that is stopped or paused is healed by the next login, one that
-// is gone is not made by it.
+// A container that is stopped or paused is healed by the next login. One that is gone is
+// made by it in mode user alone.
 func TestContainerHealed(t *testing.T) {
 	l := newLab(t, "")
-	docker := func(args ...string) {
+	logsIn := func(after string) {
 		t.Helper()
-		if out, err := exec.Command("docker", args...).CombinedOutput(); err != nil {
-			t.Fatalf("docker %q: %v: %s", args, err, out)
+		if r := finish(l.SSH("alice", "id -un")); r.Out != "alice\n" || r.Err != "" && !userMode {
+			t.Errorf("%s: %+v", after, r)
 		}
 	}
-	name := l.Container(t)
+	logsIn("at first")
+	name := l.containerOf(t, "alice")
 	for _, state := range []string{"pause", "stop", "kill"} {
-		docker(state, name)
-		if r := finish(l.SSH("alice", "id -un")); r.Out != "alice\n" || r.Err != "" {
-			t.Errorf("%s: %+v", state, r)
-		}
+		docker(t, state, name)
+		logsIn(state)
 	}
-	docker("rm", "-f", name)
+	docker(t, "rm", "-f", name)
+	if userMode {
+		logsIn("rm")
+		return
+	}
 	log := l.refusal(t, finish(l.SSH("alice", "id -un")), "no container")
 	if !strings.Contains(log, name) {
 		t.Errorf("the log does not name the container: %s", log)
@@ -84,14 +87,10 @@ func TestContainerNotHealed(t *testing.T) {
 	l := newLab(t, "[container]\nheal = false\n")
 	name := l.Container(t)
 	for _, c := range [][2]string{{"pause", "paused"}, {"stop", "not running"}} {
-		if out, err := exec.Command("docker", c[0], name).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %s", c[0], out)
-		}
+		docker(t, c[0], name)
 		l.refusal(t, finish(l.SSH("alice", "id -un")), c[1])
 		if c[0] == "pause" {
-			if out, err := exec.Command("docker", "unpause", name).CombinedOutput(); err != nil {
-				t.Fatalf("%s", out)
-			}
+			docker(t, "unpause", name)
 		}
 	}
 }
@@ -148,7 +147,7 @@ func TestRemappedEngine(t *testing.T) {
 	if err != nil || strings.Join(strings.Fields(string(mapped)), " ") != "0 1000000 65536" {
 		t.Fatalf("the engine does not remap: %v, %s", err, mapped)
 	}
-	for _, transport := range []string{"direct", "exec"} {
+	for _, transport := range transports() {
 		l := newLab(t, fmt.Sprintf("transport = %q\n[engine]\nsocket = %q\n[container]\nimage = \"berth:busybox\"\n", transport, e.Socket))
 		want := fmt.Sprintf("alice\n%s\n0 0 4294967295\n", l.UID(t, "alice"))
 		r := finish(l.SSH("alice", "id -un; stat -c %u .; echo $(cat /proc/self/uid_map)"))

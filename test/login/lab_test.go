@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,18 @@ import (
 // once for each, and for auto, which is direct while the container serves
 // (scripts/test), by way of the environment of scripts/lab.
 var execTransport = slices.Contains([]string{"exec", "docker"}, os.Getenv("BERTH_LAB_TRANSPORT"))
+
+// userMode is whether each user of the labs has a container of their own: the suite is run
+// once more for that. What is about the shared container alone is left out there (scripts/test).
+var userMode = os.Getenv("BERTH_LAB_MODE") == "user"
+
+// transports are those that a container can be reached by.
+func transports() []string {
+	if userMode {
+		return []string{"direct"}
+	}
+	return []string{"direct", "exec"}
+}
 
 const patience = labs.Patience
 
@@ -61,6 +74,21 @@ func runAll(m *testing.M) int {
 func newLab(t *testing.T, config string) *Lab {
 	t.Helper()
 	return &Lab{labs.New(t, config)}
+}
+
+// containerOf is the name of the container that user logs in to.
+func (l *Lab) containerOf(t *testing.T, user string) string {
+	t.Helper()
+	target := l.Exec(t, "sh", "-c", `readlink "/var/lib/berth/users/$1" || readlink /var/lib/berth/users/any`, "sh", l.UID(t, user))
+	return path.Base(strings.TrimSpace(target))
+}
+
+// docker runs the engine's own client, which must succeed.
+func docker(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("docker", args...).CombinedOutput(); err != nil {
+		t.Fatalf("docker %q: %v: %s", args, err, out)
+	}
 }
 
 // run is a command on host without a terminal, expected to end with status 0.

@@ -108,12 +108,15 @@ func TestContainerIsHardened(t *testing.T) {
 	}
 	// Each is there for somebody.
 	closed := map[string]func() Result{"/home/bob": func() Result { return finish(lab.SSH("bob", "ls /home/bob")) }}
-	paths := []string{"/run/berth/lifeline"}
+	var paths []string
 	if !execTransport {
-		paths = append(paths, "/run/berth/private") // what a container that serves has in addition
+		paths = append(paths, "/run/berth/private") // what a container that serves has
+	}
+	if !userMode {
+		paths = append(paths, "/run/berth/lifeline") // what one has that the engine may start sessions in
 	}
 	for _, path := range paths {
-		closed[path] = func() Result { return finish(exec.Command("docker", "exec", lab.Container(t), "ls", path)) }
+		closed[path] = func() Result { return finish(exec.Command("docker", "exec", lab.containerOf(t, "alice"), "ls", path)) }
 	}
 	for path, owner := range closed {
 		if r := owner(); r.Status != 0 {

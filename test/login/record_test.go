@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,9 +78,7 @@ func TestRecordOfDeaths(t *testing.T) {
 // user's screen.
 func TestRecordOfAFallback(t *testing.T) {
 	l := newLab(t, "transport = \"auto\"\n")
-	if out, err := exec.Command("docker", "stop", "-t", "1", l.Container(t)).CombinedOutput(); err != nil {
-		t.Fatalf("%s", out)
-	}
+	docker(t, "stop", "-t", "1", l.Container(t))
 	l.run(t, "alice", ": healed") // by an exec
 	lines := l.record(t, ": healed")
 	if len(lines) != 3 || lines[1].Fields["transport"] != "exec" || lines[2].Fields["status"] != "0" || lines[0].Fields["id"] != lines[2].Fields["id"] {
@@ -226,7 +223,7 @@ func TestJournal(t *testing.T) {
 	if err := syscall.Kill(v.helper, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	want(map[string]string{"BERTH_EVENT": "started", "PRIORITY": "6", "BERTH_CONTAINER": l.Container(t), "BERTH_ID": id})
+	want(map[string]string{"BERTH_EVENT": "started", "PRIORITY": "6", "BERTH_CONTAINER": l.containerOf(t, "alice"), "BERTH_ID": id})
 	want(map[string]string{"BERTH_EVENT": "ended", "PRIORITY": "6", "BERTH_STATUS": "4", "BERTH_ID": id, "BERTH_REASON": "exit"})
 	killed := want(map[string]string{"BERTH_EVENT": "requested"})["BERTH_ID"]
 	want(map[string]string{"BERTH_EVENT": "started"})

@@ -46,7 +46,7 @@ func TestOtherRuntime(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := labs.NewEngine(t, fmt.Sprintf(`{"runtimes": {"crun": {"path": %q}}}`, crun))
-	for _, transport := range []string{"direct", "exec"} {
+	for _, transport := range transports() {
 		l := newLab(t, fmt.Sprintf("transport = %q\n[engine]\nsocket = %q\n[container]\nimage = \"berth:busybox\"\nruntime = \"crun\"\n", transport, e.Socket))
 		out, err := exec.Command("docker", "-H", "unix://"+e.Socket, "inspect", "-f", "{{.HostConfig.Runtime}}", l.Container(t)).CombinedOutput()
 		if err != nil || string(out) != "crun\n" {

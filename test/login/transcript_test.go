@@ -42,17 +42,27 @@ func transcript(t *testing.T, l *Lab) string {
 	batch.Stdin = strings.NewReader("pwd\nput /etc/os-release there\nget there /dev/null\nrm there\nget missing\n")
 	say("sftp", finish(batch))
 	text.WriteString(l.run(t, "alice", "printf x | wc -c; ls -A"))
-	return strings.NewReplacer(l.Container(t), "CONTAINER", l.UID(t, "alice"), "UID").Replace(text.String())
+	hostname := strings.TrimSpace(l.run(t, "alice", "hostname"))
+	return strings.NewReplacer(hostname, "HOST", l.UID(t, "alice"), "UID").Replace(text.String())
 }
 
-// By either transport a client sees the same, byte for byte.
+// By either transport, and in a container of one's own, a client sees the same, byte for byte but for the
+// host's name.
 func TestSameTranscript(t *testing.T) {
 	seen := map[string]string{}
-	for _, transport := range []string{"direct", "exec"} {
-		seen[transport] = transcript(t, newLab(t, fmt.Sprintf("transport = %q\n", transport)))
+	for name, config := range map[string]string{
+		"direct": "transport = \"direct\"\nmode = \"shared\"\n",
+		"exec":   "transport = \"exec\"\nmode = \"shared\"\n",
+		"user":   "transport = \"direct\"\nmode = \"user\"\n",
+	} {
+		l := newLab(t, config)
+		l.run(t, "alice", "true") // what is said of a container that is made is no part of it
+		seen[name] = transcript(t, l)
 	}
-	if seen["direct"] != seen["exec"] {
-		t.Errorf("direct:\n%s\nexec:\n%s", seen["direct"], seen["exec"])
+	for _, other := range []string{"exec", "user"} {
+		if seen["direct"] != seen[other] {
+			t.Errorf("direct:\n%s\n%s:\n%s", seen["direct"], other, seen[other])
+		}
 	}
 	for _, line := range []string{"uid=UID(alice)", `"in\x00put\n"`, "\n42\n", `"512\n600\n77\n"`} {
 		if !strings.Contains(seen["direct"], line) {
