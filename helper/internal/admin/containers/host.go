@@ -66,6 +66,21 @@ func (h Host) Each(do func(Container) error) error {
 	return err
 }
 
+// CheckUserProfiles fails if a profile of mode user has no image, which it pulls if the profile says so: no login
+// should have to.
+func (h Host) CheckUserProfiles(ctx context.Context) error {
+	var err error
+	for _, p := range h.Config.All() {
+		if p.Mode != policy.PerUser {
+			continue
+		}
+		if ierr := h.Engine.EnsureImage(ctx, p); ierr != nil {
+			err = errors.Join(err, fmt.Errorf("profile %s: %w", p.Profile, ierr))
+		}
+	}
+	return err
+}
+
 // UserStatus is the state of one user's container.
 type UserStatus struct {
 	Profile   string `json:"profile"`
