@@ -265,7 +265,7 @@ func TestUninstallRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Elsewhere these are no mounts.
-	l.Exec(t, "sh", "-c", "umount /usr/libexec/berth/guest /var/lib/berth/serve /var/lib/berth/names /var/lib/berth/lifeline")
+	l.Exec(t, "sh", "-c", "umount /usr/libexec/berth/guest /var/lib/berth/profiles /var/lib/berth/users /var/lib/berth/names /var/lib/berth/lifeline")
 	r := target(t, l, "uninstall")
 	if r.Status != 0 {
 		t.Fatalf("%+v", r)

@@ -26,8 +26,8 @@ user_processes = 8192
 limit = 1000
 `
 
-// raise raises a lab.
-func raise() (*labs.Lab, error) {
+// raiseWith raises a lab with config laid over its berth.toml.
+func raiseWith(config string) (*labs.Lab, error) {
 	file, err := os.CreateTemp("", "berth-bench-*.toml")
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -18,25 +19,29 @@ import (
 
 func main() {
 	quick := flag.Bool("quick", false, "few samples and little data: does it run at all")
-	only := flag.String("only", "", "sessions: what 1,000 sessions take, and nothing else")
+	only := flag.String("only", "", "one table: transports, own or sessions")
 	flag.Parse()
-	if *only != "" && *only != "sessions" {
-		fmt.Fprintf(os.Stderr, "bench: -only %s: there is only \"sessions\"\n", *only)
-		os.Exit(2)
-	}
+	parts := []struct {
+		name string
+		run  func(ctx context.Context, quick bool, to io.Writer) error
+	}{{"transports", run}, {"own", own}, {"sessions", room}}
 	// The children are killed, what was raised is cleared.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	err := error(nil)
-	if *only == "" {
-		err = run(ctx, *quick)
+	done := false
+	for _, part := range parts {
+		if *only != "" && *only != part.name {
+			continue
+		}
+		done = true
+		if err := part.run(ctx, *quick, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
 	}
-	if err == nil {
-		err = room(ctx, *quick, os.Stdout)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+	if !done {
+		fmt.Fprintf(os.Stderr, "bench: -only %s: there is no such table\n", *only)
+		os.Exit(2)
 	}
 }
 
@@ -49,8 +54,8 @@ type bench struct {
 	rows   []row
 }
 
-func run(ctx context.Context, quick bool) error {
-	lab, err := raise()
+func run(ctx context.Context, quick bool, to io.Writer) error {
+	lab, err := raiseWith(config)
 	if err != nil {
 		return err
 	}
@@ -69,7 +74,7 @@ func run(ctx context.Context, quick bool) error {
 			return err
 		}
 	}
-	return b.print(os.Stdout)
+	return b.print(to)
 }
 
 // count is n, or for a quick run less.

@@ -92,19 +92,8 @@ func (h *house) column(user string, more ...string) column {
 
 // settle makes the users, opens a connection of each, and finds the keeper.
 func (h *house) settle() error {
-	const script = `set -e
-lab=$1 first=$2 users=$3
-i=0
-while [ $i -lt "$users" ]; do
-	groupadd -g $((first + i)) u$i
-	useradd -M -u $((first + i)) -g u$i -G berth -p '*' -d /home/u$i -s /bin/bash u$i
-	install -m 644 "$lab/keys/alice.pub" /etc/berth/authorized_keys/u$i
-	i=$((i + 1))
-done
-cat "$lab/keys/alice.pub" >>/home/admin/.ssh/authorized_keys
-`
-	if out, err := h.lab.Command("sh", "-c", script, "sh", h.lab.Dir, fmt.Sprint(h.first), fmt.Sprint(users)).CombinedOutput(); err != nil {
-		return fmt.Errorf("users: %w: %s", err, out)
+	if err := h.addUsers(users, "berth"); err != nil {
+		return err
 	}
 	name, err := os.ReadFile(h.lab.Path("container"))
 	if err != nil {
@@ -125,6 +114,26 @@ cat "$lab/keys/alice.pub" >>/home/admin/.ssh/authorized_keys
 			return err
 		}
 		h.masters = append(h.masters, c)
+	}
+	return nil
+}
+
+// addUsers makes accounts u0, u1, ..., who log in with alice's key, as admin and bob
+// do from now on.
+func (h *house) addUsers(n int, groups string) error {
+	const script = `set -e
+lab=$1 first=$2 users=$3
+i=0
+while [ $i -lt "$users" ]; do
+	groupadd -g $((first + i)) u$i
+	useradd -M -u $((first + i)) -g u$i -G "$4" -p '*' -d /home/u$i -s /bin/bash u$i
+	install -m 644 "$lab/keys/alice.pub" /etc/berth/authorized_keys/u$i
+	i=$((i + 1))
+done
+tee -a /home/admin/.ssh/authorized_keys /home/bob/.ssh/authorized_keys <"$lab/keys/alice.pub"
+`
+	if out, err := h.lab.Command("sh", "-c", script, "sh", h.lab.Dir, fmt.Sprint(h.first), fmt.Sprint(n), groups).CombinedOutput(); err != nil {
+		return fmt.Errorf("users: %w: %s", err, out)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func (b *bench) add(name string, values []float64, g goal) {
 
 func (b *bench) print(to io.Writer) error {
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "\tplain\tdirect\tdocker\tCLI\tdirect/plain\tdirect/CLI\tgoal\t\t")
+	fmt.Fprintln(table, "\tplain\tdirect\texec\tCLI\tdirect/plain\tdirect/CLI\tgoal\t\t")
 	for _, r := range b.rows {
 		goal, met := r.judge()
 		fmt.Fprintf(table, "%s\t", r.name)

@@ -42,7 +42,7 @@ func upCommand(config *string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		err = h.Each(func(c containers.Container) error { return c.Up(ctx, up) })
+		err = errors.Join(h.CheckUserProfiles(ctx), h.Each(func(c containers.Container) error { return c.Up(ctx, up) }))
 		report, checkErr := checkHost(ctx, cmd, *config, false)
 		if group, err := hostfiles.EngineGroup(h.Config.Base.Engine.Socket); err == nil {
 			printEngineMembers(cmd, report.Confined, group)

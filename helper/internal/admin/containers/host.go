@@ -66,6 +66,21 @@ func (h Host) Each(do func(Container) error) error {
 	return err
 }
 
+// CheckUserProfiles fails if a profile of mode user has no image, which it pulls if the profile says so: no login
+// should have to.
+func (h Host) CheckUserProfiles(ctx context.Context) error {
+	var err error
+	for _, p := range h.Config.All() {
+		if p.Mode != policy.PerUser {
+			continue
+		}
+		if ierr := h.Engine.EnsureImage(ctx, p); ierr != nil {
+			err = errors.Join(err, fmt.Errorf("profile %s: %w", p.Profile, ierr))
+		}
+	}
+	return err
+}
+
 // UserStatus is the state of one user's container.
 type UserStatus struct {
 	Profile   string `json:"profile"`
@@ -102,13 +117,15 @@ func (h Host) Status(ctx context.Context) (Report, error) {
 	for _, c := range list {
 		s := c.Status(ctx)
 		r.Containers = append(r.Containers, s)
-		r.Engine = cmp.Or(r.Engine, s.Engine)
 	}
 	if drained := (*loginerror.Refusal)(nil); errors.As(drain.Check(h.Dirs.DrainFile()), &drained) {
 		r.Drained = drained.User
 	}
 	notes := h.Dirs.CheckPrograms(h.Config.Base)
-	if r.Users, err = h.userStatus(ctx); err != nil {
+	if r.Engine, err = h.Engine.Version(ctx); err == nil {
+		r.Users, err = h.userStatus(ctx)
+	}
+	if err != nil {
 		r.EngineError = err.Error()
 		if slices.ContainsFunc(h.Config.All(), func(p policy.Policy) bool { return p.Mode == policy.PerUser }) {
 			notes = append(notes, hostfiles.Note{Text: "users who have no container yet cannot log in: " + err.Error()})

@@ -21,6 +21,15 @@ func (e *Engine) CheckVersion(ctx context.Context) (string, error) {
 	return checkVersion(v.Version, v.APIVersion), nil
 }
 
+// Version asks the engine for its version.
+func (e *Engine) Version(ctx context.Context) (string, error) {
+	v, err := e.api.ServerVersion(ctx)
+	if err != nil {
+		return "", wrap("ask the engine", err)
+	}
+	return v.Version, nil
+}
+
 func checkVersion(version, api string) string {
 	if versions.LessThan(api, minAPI) {
 		return fmt.Sprintf("the engine, %s, has API %s; berth needs %s or newer (Docker Engine 20.10)", version, api, minAPI)
