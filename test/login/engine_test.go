@@ -50,8 +50,8 @@ func TestEngineGone(t *testing.T) {
 	works()
 }
 
-// A container that is stopped or paused is healed by the next login. One that is gone is
-// made by it in mode user alone.
+// A container that is stopped or paused is healed by the next login; in mode user one that is stopped or
+// gone is made anew, and a paused one is an administrator's doing.
 func TestContainerHealed(t *testing.T) {
 	l := newLab(t, "")
 	logsIn := func(after string) {
@@ -63,6 +63,9 @@ func TestContainerHealed(t *testing.T) {
 	logsIn("at first")
 	name := l.containerOf(t, "alice")
 	for _, state := range []string{"pause", "stop", "kill"} {
+		if userMode && state == "pause" {
+			continue
+		}
 		docker(t, state, name)
 		logsIn(state)
 	}

@@ -116,7 +116,7 @@ func showCPUs(n *float64) any {
 	return *n
 }
 
-var tmpfsOptions = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9=,]*$`) })
+var tmpfsOptions = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9_=,]*$`) })
 
 func checkTmpfs(v any) (map[string]string, error) {
 	table, ok := v.(map[string]any)
