@@ -39,7 +39,7 @@ func TestPathsInC(t *testing.T) {
 		"cmd/berth-session-exec/prelude.c": {"ENGINE": policy.EngineLink, "LIFELINES": policy.LifelineDir + "/"},
 		"../pam/berth.h": {
 			"NAMES": policy.NamesDir, "SESSIONS": sessionlog.Dir, "CONFIG": policy.Path,
-			"STATE": "/var/lib/berth", "USERS": "/var/lib/berth/users", "PROFILES": "/var/lib/berth/profiles",
+			"STATE": "/var/lib/berth", "USERS": "users", "PROFILES": "profiles",
 			"SOCKET": paths.Socket, "CONTROL": paths.Control, "UNSETTLED": paths.Unsettled, "LEASE": "lease",
 		},
 	} {
