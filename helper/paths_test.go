@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"berth/helper/internal/link/paths"
+	"berth/helper/internal/link/rules"
 	"berth/helper/internal/link/sessionlog"
 	"berth/helper/internal/policy"
 )
@@ -35,6 +36,7 @@ func TestPathsInC(t *testing.T) {
 			"GUEST": paths.GuestProgram, "SELF": paths.InitProgram, "PRIVATE": paths.Private, "SERVE": paths.Serve,
 			"SOCKET": paths.Serve + "/" + paths.Socket, "CONTROL": paths.Serve + "/" + paths.Control,
 			"UNSETTLED": paths.Serve + "/" + paths.Unsettled, "REGISTER": paths.Register,
+			"RULES": paths.Serve + "/" + rules.File, "LEASE": paths.Serve + "/" + paths.Lease,
 		},
 		"cmd/berth-session-exec/prelude.c": {"ENGINE": policy.EngineLink, "LIFELINES": policy.LifelineDir + "/"},
 		"../pam/berth.h":                   {"NAMES": policy.NamesDir, "SESSIONS": sessionlog.Dir, "UNSETTLED": policy.ServeDir + "/" + paths.Unsettled},

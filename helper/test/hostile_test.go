@@ -355,14 +355,14 @@ func TestStatusOfManyProcesses(t *testing.T) {
 	// Root ends alice's by its number.
 	for _, s := range sessions {
 		if fmt.Sprint(s.UID) == l.UID(t, "alice") {
-			if err := keeper(l).End(s.PID); err != nil {
+			if err := keeper(l).End(s.PID, ""); err != nil {
 				t.Error(err)
 			}
 		}
 	}
 	_ = h.cmd.Wait()
 	awaitEndOfAlice(t, l)
-	if err := keeper(l).End(1); err == nil {
+	if err := keeper(l).End(1, ""); err == nil {
 		t.Error("a session that there is not was ended")
 	}
 	bob.finish(t)

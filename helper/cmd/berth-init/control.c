@@ -5,18 +5,23 @@
 // What root of the host may ask: a word and a number in a line, answered in lines.
 //
 //	count        key=value lines
-//	list FROM    a line "PID UID SECONDS-SINCE-1970 direct|exec" for each session, from
-//	             the slot FROM on; at last "more FROM", or "end"
-//	end PID      ends the session of the supervisor PID
+//	list FROM    a line "PID UID SECONDS-SINCE-1970 direct|exec ID" for each session, from
+//	             the slot FROM on; at last "more FROM", or "end". ID is the session's in
+//	             the log of sessions, or "-". More words may follow it one day.
+//	end PID [WORDS]
+//	             ends the session of the supervisor PID; the user reads the words
+//	tell WORDS   shows the words on the terminal of each session that has one
 //	renew        has the installed programs and the rules of now take over; sessions go on
 //
-// The answer to end and renew is "ok", or why not.
+// The answer to end, tell and renew is "ok", or why not. WORDS are MAX_WORDS bytes at most,
+// none of them a control character.
 
 #define _GNU_SOURCE
 #include "init.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -87,22 +92,23 @@ static void answer_count(int fd)
 		spare += sessions[i].state == SPARE;
 		ending += sessions[i].state == ENDING || sessions[i].state == DYING;
 	}
-	snprintf(text, sizeof text, "sessions=%zu\nending=%zu\nspare=%zu\nserver=%d\nstandby=%d\nspawner=%d\nserving=%d",
-		 session_count(UID_NONE), ending, spare, (int)keeper.active.pid, (int)keeper.standby.pid, (int)keeper.spawner, keeper.serving);
+	snprintf(text, sizeof text, "sessions=%zu\nending=%zu\nspare=%zu\nserver=%d\nstandby=%d\nspawner=%d\nserving=%d\non_demand=%d",
+		 session_count(UID_NONE), ending, spare, (int)keeper.active.pid, (int)keeper.standby.pid, (int)keeper.spawner, keeper.serving,
+		 rules.on_demand);
 	control_answer(fd, text);
 }
 
 static void answer_list(int fd, size_t from)
 {
-	static char text[SESSIONS_PER_PAGE * 64];
+	static char text[SESSIONS_PER_PAGE * 96];
 	size_t n = 0, i, shown = 0;
 
 	for (i = from; i < sessions_used && shown < SESSIONS_PER_PAGE; i++) {
 		const struct session *s = &sessions[i];
 		if (s->state <= SPARE || s->state >= DYING)
 			continue;
-		n += (size_t)snprintf(text + n, sizeof text - n, "%d %lu %lld %s\n", (int)s->pid, (unsigned long)s->uid, s->since,
-				      s->direct ? "direct" : "exec");
+		n += (size_t)snprintf(text + n, sizeof text - n, "%d %lu %lld %s %s\n", (int)s->pid, (unsigned long)s->uid, s->since,
+				      s->direct ? "direct" : "exec", s->id[0] ? s->id : "-");
 		shown++;
 	}
 	if (i < sessions_used)
@@ -128,10 +134,44 @@ static void answer_renew(int fd)
 	control_answer(fd, problem ? problem : strerror(failure));
 }
 
+/* Cuts the line's end off, and returns whether these are words for users. */
+static int take_words(char *words)
+{
+	size_t n = strcspn(words, "\n");
+
+	words[n] = 0;
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)words[i] < ' ' || words[i] == 0x7f)
+			return 0;
+	return n <= MAX_WORDS;
+}
+
+/* "PID\n" or "PID WORDS\n". */
+static void answer_end(int fd, char *rest)
+{
+	char *words;
+	unsigned long pid = strtoul(rest, &words, 10);
+	const char *problem = "these are no words for a user";
+
+	words += *words == ' ';
+	if (take_words(words))
+		problem = session_end((pid_t)pid, words);
+	control_answer(fd, problem ? problem : "ok");
+}
+
+static void answer_tell(int fd, char *words)
+{
+	int valid = take_words(words);
+
+	if (valid)
+		sessions_notify(words);
+	control_answer(fd, valid ? "ok" : "these are no words for a user");
+}
+
 void control_receive(size_t i)
 {
 	struct request *r = &requests[i];
-	char text[64];
+	char text[MAX_WORDS + 64];
 	unsigned long number;
 
 	if (!r->deadline)
@@ -159,10 +199,11 @@ void control_receive(size_t i)
 		answer_count(fd);
 	else if (sscanf(text, "list %lu\n", &number) == 1)
 		answer_list(fd, number);
-	else if (sscanf(text, "end %lu\n", &number) == 1) {
-		const char *problem = session_terminate((pid_t)number);
-		control_answer(fd, problem ? problem : "ok");
-	} else if (!strcmp(text, "renew\n"))
+	else if (!strncmp(text, "end ", 4))
+		answer_end(fd, text + 4);
+	else if (!strncmp(text, "tell ", 5))
+		answer_tell(fd, text + 5);
+	else if (!strcmp(text, "renew\n"))
 		answer_renew(fd);
 	else
 		control_answer(fd, "that is not understood: it is from another version of berth");

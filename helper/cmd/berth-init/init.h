@@ -21,11 +21,16 @@
 #define SOCKET SERVE "/socket"
 #define CONTROL SERVE "/control"
 #define UNSETTLED SERVE "/unsettled"
+#define RULES SERVE "/rules"
+#define LEASE SERVE "/lease"
 #define REGISTER PRIVATE "/register"
 
 #define LENGTH(a) (sizeof(a) / sizeof *(a))
 
 #define MAX_SESSIONS 8192
+/* How long a supervisor may take to end its session when the other end is
+ * gone. It asks, then tells, then kills within 2 s (package supervisor). */
+#define TERMINATE_TIMEOUT_MS 2500
 
 /* Moves *next, the time of the next act, to when if that is earlier. 0: there is none. */
 static inline void set_earlier(long *next, long when)
@@ -52,7 +57,9 @@ int listen_at(const char *path, int type, mode_t mode);
 void close_unless_root(int *fd, int from_host, pid_t *pid);
 
 /* keeper.c */
-enum event_source { SOURCE_SIGNALS, SOURCE_CONTROL_LISTENER, SOURCE_REGISTER_LISTENER, SOURCE_CONTROL, SOURCE_SUPERVISOR, SOURCE_LIFELINE };
+enum event_source {
+	SOURCE_SIGNALS, SOURCE_CONTROL_LISTENER, SOURCE_REGISTER_LISTENER, SOURCE_CALLERS, SOURCE_CONTROL, SOURCE_SUPERVISOR, SOURCE_LIFELINE,
+};
 int watch_fd(int fd, uint32_t events, enum event_source source, size_t index);
 void unwatch(int fd);
 struct keeper {
@@ -72,8 +79,37 @@ struct keeper {
 	struct rlimit nofile_limit; /* of open files, as the engine set it */
 };
 extern struct keeper keeper;
+
+/* servers.c */
+/* Starts what should run and does not. If there is no room now, it is tried again. */
+void servers_start_missing(void);
 /* Replaces the servers and the spawner by new ones; NULL, or why not. */
 const char *keeper_renew(void);
+void servers_stop(void);
+/* A child has been reaped; 1 if it was one of these. */
+int servers_reaped(pid_t pid, int status);
+/* Somebody has connected, and no server runs. */
+void servers_caller(void);
+int caller_waits(int listener);
+void mark_unsettled(void);
+
+/* rules.c */
+struct rules {
+	long idle_ms;           /* after so long without a use the container ends; 0: never */
+	int on_demand;          /* a server runs only while somebody calls */
+};
+extern struct rules rules;
+void rules_read(void);
+/* Reads a file that root alone can have written, and puts a 0 byte behind it. Its length, or -1. */
+ssize_t root_file_read(const char *path, char *buf, size_t size);
+
+/* lease.c */
+void lease_open(void);
+void lease_tick(long now, long *next);
+void lease_used(void);          /* a session has ended */
+/* What the next program goes on with. */
+int lease_format(char *text, size_t size);
+void lease_parse(const char *text);
 
 /* sessions.c */
 enum state { FREE, SPARE, HELD_BACK, OPEN, ENDING, DYING, LEAVING };
@@ -85,6 +121,10 @@ struct session {
 	int connection;         /* the supervisor's: it is alive while that is open */
 	int lifeline;           /* a copy of the session's; -1: closed */
 	int linger, direct;
+	int linger_seconds;     /* how long what it leaves may linger; 0: for ever */
+	long lingers_until;     /* that time, when it is over; 0: it is not */
+	int gives_id;           /* its supervisor will say how it is called */
+	char id[18];            /* in the log of sessions (package sessionlog); "": not known */
 	long deadline;          /* in ENDING, DYING and LEAVING */
 	int looks;              /* in DYING: at what is left, since the supervisor has gone */
 	long looked_at;         /* after so many that what was there then has been found */
@@ -99,11 +139,12 @@ void session_lifeline_event(size_t i);
 int session_adopt(const struct session *s);
 size_t session_count(uid_t uid);
 int session_is_supervisor(pid_t pid);
-const char *session_terminate(pid_t pid);
-/* Tells all of a user's sessions that they are being killed, and why if why is not NULL. */
-void sessions_tell_killed(uid_t uid, const char *why);
-/* Hangs up all sessions, because the container is being stopped. */
-void sessions_hang_up(const char *why);
+int session_is_counted(const struct session *s);
+/* Says something to the supervisor. */
+void session_send(const struct session *s, const char *text);
+void session_close_fd(int *fd);
+/* "the supervisor 12 of uid 1001 (id ...)", until the next call. */
+const char *session_name(const struct session *s);
 /* Whether one is left, or processes of one. */
 int sessions_remain(void);
 /* A child has ended that is none of ours; it is not reaped yet. */
@@ -112,6 +153,18 @@ void sessions_tick(long now, long *next);
 void sessions_let_in(uid_t uid);
 void sessions_after_resume(void);
 void sessions_expect_orphans(void);
+
+/* tell.c */
+/* The words of an administrator's, in bytes. */
+#define MAX_WORDS 200
+/* Ends the session of a supervisor as an administrator wants it; NULL, or why not. */
+const char *session_end(pid_t pid, const char *words);
+/* Shows words to every session with a terminal. */
+void sessions_notify(const char *words);
+/* Tells all of a user's sessions that they are being killed, and why if why is not NULL. */
+void sessions_tell_killed(uid_t uid, const char *why);
+/* Hangs up all sessions, because the container is being stopped. */
+void sessions_hang_up(const char *why);
 
 /* control.c */
 void control_accept(void);

@@ -7,7 +7,7 @@
 // The form of the arguments is fixed, because another version reads them.
 //
 //	berth-init resume SERVING LISTENER CONTROL REGISTERS SOFT-NOFILE PENDING
-//	    "server PID START" "standby PID START" "spawner PID FD" "session ..."... "sweep UID GID"...
+//	    "server PID START" "standby PID START" "spawner PID FD" "session ..."... "lease USE SECONDS NANOSECONDS" "sweep UID GID"...
 
 #define _GNU_SOURCE
 #include "init.h"
@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define FIXED_ARGS 8
-#define MAX_WORD 128
+#define MAX_WORD 192
 
 /* The descriptors of the state stay open over execve(2), or do not. */
 static void set_inherited(int fd, int inherited)
@@ -69,9 +69,12 @@ void resume_exec(void)
 	for (size_t i = 0; i < sessions_used; i++) {
 		const struct session *s = &sessions[i];
 		if (s->state != FREE)
-			ADD("session %d %d %lu %lu %d %d %d %d %ld %lld", (int)s->state, (int)s->pid, (unsigned long)s->uid,
-			    (unsigned long)s->gid, s->connection, s->lifeline, s->linger, s->direct, s->deadline, s->since);
+			ADD("session %d %d %lu %lu %d %d %d %d %ld %lld %d %ld %s", (int)s->state, (int)s->pid, (unsigned long)s->uid,
+			    (unsigned long)s->gid, s->connection, s->lifeline, s->linger, s->direct, s->deadline, s->since,
+			    s->linger_seconds, s->lingers_until, s->id);
 	}
+	lease_format(words[n], MAX_WORD);
+	argv[a++] = words[n++];
 	uid_t uid;
 	gid_t gid;
 	for (size_t i = 0; (state = sweep_halt(i, &uid, &gid)) >= 0; i++)
@@ -110,8 +113,8 @@ int resume_read(int argc, char **argv)
 		} else if (sscanf(argv[i], "spawner %d %d", &pid, &fd) == 2) {
 			keeper.spawner = pid;
 			keeper.spawner_fd = fd;
-		} else if (sscanf(argv[i], "session %d %d %lu %lu %d %d %d %d %ld %lld", &state, &pid, &uid, &gid, &s.connection, &s.lifeline,
-				  &s.linger, &s.direct, &s.deadline, &s.since) == 10) {
+		} else if (sscanf(argv[i], "session %d %d %lu %lu %d %d %d %d %ld %lld %d %ld %17s", &state, &pid, &uid, &gid, &s.connection,
+				  &s.lifeline, &s.linger, &s.direct, &s.deadline, &s.since, &s.linger_seconds, &s.lingers_until, s.id) >= 10) {
 			s.state = (enum state)state;
 			s.pid = pid;
 			s.uid = (uid_t)uid;
@@ -120,6 +123,8 @@ int resume_read(int argc, char **argv)
 				logf_uid(0, "the session %d is no longer watched: %s", pid, strerror(errno));
 		} else if (sscanf(argv[i], "sweep %lu %lu", &uid, &gid) == 2) {
 			sweep_user((uid_t)uid, (gid_t)gid);
+		} else {
+			lease_parse(argv[i]);
 		}
 	}
 	set_all_inherited(0);

@@ -21,9 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long a supervisor may take to end its session when the other end is
- * gone. It asks, then tells, then kills within 2 s (package supervisor). */
-#define TERMINATE_TIMEOUT_MS 2500
 /* How long we wait for what a killed supervisor left to become ours. */
 #define ORPHANS_TIMEOUT_MS 10000
 #define LOOK_INTERVAL_MS 20
@@ -50,7 +47,7 @@ static struct session *free_slot(void)
 	return NULL;
 }
 
-static int is_counted(const struct session *s)
+int session_is_counted(const struct session *s)
 {
 	return s->state == HELD_BACK || s->state == OPEN || s->state == ENDING;
 }
@@ -59,14 +56,14 @@ size_t session_count(uid_t uid)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < sessions_used; i++)
-		n += is_counted(&sessions[i]) && (uid == UID_NONE || sessions[i].uid == uid);
+		n += session_is_counted(&sessions[i]) && (uid == UID_NONE || sessions[i].uid == uid);
 	return n;
 }
 
 int session_is_supervisor(pid_t pid)
 {
 	for (size_t i = 0; i < sessions_used; i++)
-		if (sessions[i].pid == pid && is_counted(&sessions[i]))
+		if (sessions[i].pid == pid && session_is_counted(&sessions[i]))
 			return 1;
 	return 0;
 }
@@ -82,7 +79,7 @@ static int user_has_any(uid_t uid)
 
 /* A lifeline that is closed here is open in its supervisor, and epoll would go on
  * to report it (epoll(7), questions and answers). */
-static void close_fd(int *fd)
+void session_close_fd(int *fd)
 {
 	if (*fd >= 0) {
 		unwatch(*fd);
@@ -95,10 +92,14 @@ static void free_session(struct session *s)
 {
 	uid_t uid = s->uid;
 	gid_t gid = s->gid;
-	int sweep_due = s->state > HELD_BACK && !s->linger;
+	/* What may outlive the session is left alone until its time is over. */
+	int sweep_due = s->state > HELD_BACK && (!s->linger || (s->lingers_until && s->lingers_until <= now_ms()));
 
-	close_fd(&s->connection);
-	close_fd(&s->lifeline);
+	if (s->state > SPARE)
+		lease_used();
+
+	session_close_fd(&s->connection);
+	session_close_fd(&s->lifeline);
 	*s = (struct session){ .state = FREE };
 	while (sessions_used && sessions[sessions_used - 1].state == FREE)
 		sessions_used--;
@@ -143,7 +144,7 @@ void session_accept(void)
 		close(s.connection);
 }
 
-static void send_answer(const struct session *s, const char *text)
+void session_send(const struct session *s, const char *text)
 {
 	if (send(s->connection, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return; /* it has died: its connection says so next */
@@ -152,7 +153,7 @@ static void send_answer(const struct session *s, const char *text)
 static void open_session(struct session *s)
 {
 	s->state = OPEN;
-	send_answer(s, "ok");
+	session_send(s, s->gives_id ? "ok id" : "ok");
 }
 
 void sessions_let_in(uid_t uid)
@@ -162,7 +163,9 @@ void sessions_let_in(uid_t uid)
 			open_session(&sessions[i]);
 }
 
-/* What a supervisor says before it is the user: "uid gid limit linger direct". */
+/* What a supervisor says before it is the user: "uid gid limit linger direct seconds". The
+ * last is how long what it leaves may linger, 0: for ever. A supervisor from before that
+ * was said gives no id either. */
 static void register_supervisor(struct session *s, const char *text, int lifeline)
 {
 	unsigned long uid, gid, limit;
@@ -172,27 +175,29 @@ static void register_supervisor(struct session *s, const char *text, int lifelin
 		free_session(s);
 		return;
 	}
-	if (sscanf(text, "%lu %lu %lu %d %d", &uid, &gid, &limit, &s->linger, &s->direct) != 5 || uid == 0) {
+	int n = sscanf(text, "%lu %lu %lu %d %d %d", &uid, &gid, &limit, &s->linger, &s->direct, &s->linger_seconds);
+	if (n < 5 || uid == 0) {
 		logf_uid(0, "the supervisor %d sent something unknown: %s", (int)s->pid, text);
 		free_session(s);
 		return;
 	}
 	if (keeper.stop_at) {
-		send_answer(s, "stopped");
+		session_send(s, "stopped");
 		free_session(s);
 		return;
 	}
 	if (session_count((uid_t)uid) >= limit) {
-		send_answer(s, "full");
+		session_send(s, "full");
 		logf_uid((uid_t)uid, "refused uid %lu: too many sessions", uid);
 		free_session(s);
 		return;
 	}
+	s->gives_id = n == 6;
 	s->uid = (uid_t)uid;
 	s->gid = (gid_t)gid;
 	s->since = (long long)time(NULL);
 	if (watch_fd(lifeline, EPOLLRDHUP, SOURCE_LIFELINE, (size_t)(s - sessions)) != 0) {
-		send_answer(s, "failed");
+		session_send(s, "failed");
 		free_session(s);
 		return;
 	}
@@ -201,6 +206,41 @@ static void register_supervisor(struct session *s, const char *text, int lifelin
 		sweep_shorten(s->uid);
 	else
 		open_session(s);
+}
+
+static const struct session *find_id(const char *id)
+{
+	for (size_t i = 0; i < sessions_used; i++)
+		if (!strcmp(sessions[i].id, id))
+			return &sessions[i];
+	return NULL;
+}
+
+/* Package sessionlog, validID: 8 hexadecimal digits, or two times 8. */
+static int is_id(const char *id)
+{
+	const char digits[] = "0123456789abcdef";
+	size_t n = strlen(id);
+
+	return strspn(id, digits) == 8 && (n == 8 || (n == 17 && id[8] == '-' && strspn(id + 9, digits) == 8));
+}
+
+/* What the user's own end calls the session: nobody's word but theirs. It is taken once, and
+ * not from two sessions. */
+static void name_session(struct session *s, const char *id)
+{
+	if (!s->id[0] && is_id(id) && !find_id(id))
+		strcpy(s->id, id);
+}
+
+const char *session_name(const struct session *s)
+{
+	static char text[96];
+	int n = snprintf(text, sizeof text, "the supervisor %d of uid %lu", (int)s->pid, (unsigned long)s->uid);
+
+	if (s->id[0])
+		snprintf(text + n, sizeof text - (size_t)n, " (id %s)", s->id);
+	return text;
 }
 
 /* After another program took over: the sweep that a user was held back for may be over. */
@@ -250,19 +290,24 @@ void session_receive(size_t i)
 		free_session(s);
 		return;
 	}
+	text[n > 0 ? n : 0] = 0;
+	if (!strncmp(text, "id ", 3)) {
+		name_session(s, text + 3);
+		return;
+	}
 	/* "done": nothing is left of the session but the supervisor itself. */
 	if (n > 0) {
-		close_fd(&s->connection);
-		close_fd(&s->lifeline);
+		session_close_fd(&s->connection);
+		session_close_fd(&s->lifeline);
 		s->state = LEAVING;
 		s->deadline = now_ms() + EXIT_TIMEOUT_MS;
 		return;
 	}
 	/* It was killed. What it left becomes ours when the kernel is done with it,
 	 * which is soon. Closing the lifeline tells the other end now. */
-	logf_uid(s->uid, "the supervisor %d of uid %lu was killed; its session is ended", (int)s->pid, (unsigned long)s->uid);
-	close_fd(&s->connection);
-	close_fd(&s->lifeline);
+	logf_uid(s->uid, "%s was killed; its session is ended", session_name(s));
+	session_close_fd(&s->connection);
+	session_close_fd(&s->lifeline);
 	s->state = DYING;
 	s->deadline = now_ms() + ORPHANS_TIMEOUT_MS;
 	sessions_expect_orphans();
@@ -277,84 +322,21 @@ void session_lifeline_event(size_t i)
 	/* The event may be of the session that this slot held before: ask again. */
 	if (s->lifeline < 0 || poll(&p, 1, 0) <= 0)
 		return;
-	close_fd(&s->lifeline);
+	session_close_fd(&s->lifeline);
 	if (s->state == OPEN && !s->linger) {
 		s->state = ENDING;
 		s->deadline = now_ms() + TERMINATE_TIMEOUT_MS;
+	} else if (s->state == OPEN && s->linger_seconds) {
+		s->lingers_until = now_ms() + s->linger_seconds * 1000L;
 	}
-}
-
-/* Hangs up with the last frame of a session. */
-static void hang_up(struct session *s, const char *frame, size_t n)
-{
-	if (s->lifeline >= 0) {
-		if (send(s->lifeline, frame, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-			logf_uid(0, "the session %d could not be told that it ended: %s", (int)s->pid, strerror(errno));
-		shutdown(s->lifeline, SHUT_RDWR);
-	}
-	close_fd(&s->lifeline);
-	s->state = ENDING;
-	s->deadline = now_ms() + TERMINATE_TIMEOUT_MS;
-}
-
-/* Tells the other end, in an Exit frame (package lifeline), that the session was
- * ended by a signal. */
-static void send_exit(struct session *s, int signal)
-{
-	char frame[64], sig[24];
-
-	snprintf(sig, sizeof sig, "signal=%d", signal);
-	hang_up(s, frame, frame_make(frame, sizeof frame, 'X', 2, (const char *const[]){ "status=0", sig }));
-}
-
-/* The same in a Failure frame, with words for the user and the log. */
-static void send_failure(struct session *s, const char *why)
-{
-	char frame[512], user[240], cause[240];
-
-	snprintf(user, sizeof user, "user=%s", why);
-	snprintf(cause, sizeof cause, "cause=the keeper: %s", why);
-	hang_up(s, frame, frame_make(frame, sizeof frame, 'E', 3, (const char *const[]){ "status=255", user, cause }));
-}
-
-void sessions_tell_killed(uid_t uid, const char *why)
-{
-	for (size_t i = 0; i < sessions_used; i++) {
-		struct session *s = &sessions[i];
-		if (!is_counted(s) || s->uid != uid)
-			continue;
-		if (why)
-			send_failure(s, why);
-		else
-			send_exit(s, SIGKILL);
-	}
-}
-
-void sessions_hang_up(const char *why)
-{
-	for (size_t i = 0; i < sessions_used; i++)
-		if (is_counted(&sessions[i]))
-			send_failure(&sessions[i], why);
 }
 
 int sessions_remain(void)
 {
 	for (size_t i = 0; i < sessions_used; i++)
-		if (is_counted(&sessions[i]) || sessions[i].state == DYING)
+		if (session_is_counted(&sessions[i]) || sessions[i].state == DYING)
 			return 1;
 	return 0;
-}
-
-const char *session_terminate(pid_t pid)
-{
-	for (size_t i = 0; i < sessions_used; i++) {
-		struct session *s = &sessions[i];
-		if (s->pid != pid || !is_counted(s))
-			continue;
-		send_exit(s, 1);
-		return NULL;
-	}
-	return "there is no such session";
 }
 
 /* Who starts another process and ends, over and over, may be met by no look. But each
@@ -424,6 +406,12 @@ void sessions_tick(long now, long *next)
 {
 	for (size_t i = 0; i < sessions_used; i++) {
 		struct session *s = &sessions[i];
+		if (s->state == OPEN && s->lingers_until && s->lingers_until <= now) {
+			s->state = ENDING; /* the supervisor has the same time, and begins now */
+			s->deadline = now + TERMINATE_TIMEOUT_MS;
+		}
+		if (s->state == OPEN)
+			set_earlier(next, s->lingers_until);
 		if (s->state != ENDING && s->state != LEAVING)
 			continue;
 		if (s->deadline <= now && s->state == LEAVING) {
@@ -433,7 +421,7 @@ void sessions_tick(long now, long *next)
 		if (s->deadline <= now) {
 			/* It is stopped, or traced, or hangs. Its connection is open, so
 			 * the pid is still its own. */
-			logf_uid(s->uid, "the supervisor %d of uid %lu does not end its session and is killed", (int)s->pid, (unsigned long)s->uid);
+			logf_uid(s->uid, "%s does not end its session and is killed", session_name(s));
 			kill(s->pid, SIGKILL);
 			s->deadline = now + TERMINATE_TIMEOUT_MS;
 		}

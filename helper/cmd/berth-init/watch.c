@@ -4,7 +4,11 @@
 // user. Nobody but root may read the file of this program, so the kernel lets no other
 // process of the user's into this one (execve(2), ptrace(2)).
 //
-//	berth-init watch PID LINGER LIFELINE KEEPER    the last two are descriptors
+//	berth-init watch PID LINGER LIFELINE KEEPER [SECONDS]
+//
+// LINGER is 1 if what is left may stay, until so many SECONDS after the session's end, or
+// for ever. LIFELINE and KEEPER are descriptors. When the keeper says anything, nothing
+// may stay.
 //
 // It has one thread and a few pages, for as long as the session lasts. When something
 // is left at the session's end, it becomes `berth-guest terminate`, which ends that.
@@ -14,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -102,16 +107,39 @@ __attribute__((noreturn)) static void exit_done(void)
 	_exit(0);
 }
 
+/* For poll(2). until is 0 if there is none. */
+static int ms_left(long until)
+{
+	long left = until - now_ms();
+
+	return !until ? -1 : left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
+}
+
+/* Whether the keeper wants the session's end. It closes its end when it is done with us. */
+static int is_told(struct pollfd *keeper)
+{
+	char text[16];
+
+	if (!keeper->revents)
+		return 0;
+	ssize_t n = recv(keeper_fd, text, sizeof text, MSG_DONTWAIT);
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		keeper->fd = -1;
+	return n > 0;
+}
+
 int watch_main(int argc, char **argv)
 {
 	struct signalfd_siginfo info;
-	struct pollfd polled[2];
+	struct pollfd polled[3];
 	sigset_t signals;
 	int linger, hung_up = 0;
+	long seconds, until = 0; /* when what lingers is to end */
 
-	if (argc != 6 || (program = atoi(argv[2])) < 2 || (lifeline = atoi(argv[4])) < 3 || (keeper_fd = atoi(argv[5])) < 3)
+	if (argc < 6 || argc > 7 || (program = atoi(argv[2])) < 2 || (lifeline = atoi(argv[4])) < 3 || (keeper_fd = atoi(argv[5])) < 3)
 		return 2;
 	linger = !strcmp(argv[3], "1");
+	seconds = argc == 7 ? atol(argv[6]) : 0;
 	prctl(PR_SET_DUMPABLE, 0);
 	sigfillset(&signals);
 	sigprocmask(SIG_SETMASK, &signals, NULL);
@@ -120,9 +148,14 @@ int watch_main(int argc, char **argv)
 	polled[0] = (struct pollfd){ .fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), .events = POLLIN };
 	if (polled[0].fd < 0)
 		return 1;
+	polled[2] = (struct pollfd){ .fd = keeper_fd, .events = POLLIN };
 	for (;;) {
 		if (!reap_children())
 			exit_done();
+		if ((!program || hung_up) && linger && seconds && !until)
+			until = now_ms() + seconds * 1000;
+		if (until && ms_left(until) == 0)
+			terminate_rest();
 		if (!program && !hung_up && !linger) {
 			/* It has ended, and what it left may be ending, too. */
 			poll(polled, 1, SETTLE_MS);
@@ -133,7 +166,11 @@ int watch_main(int argc, char **argv)
 		if (hung_up && !linger)
 			terminate_rest();
 		polled[1] = (struct pollfd){ .fd = lifeline, .events = POLLIN };
-		if (poll(polled, 2, -1) > 0 && polled[0].revents)
+		if (poll(polled, LENGTH(polled), ms_left(until)) <= 0)
+			continue;
+		if (is_told(&polled[2]))
+			terminate_rest();
+		if (polled[0].revents)
 			while (read(polled[0].fd, &info, sizeof info) == sizeof info)
 				;
 		if (lifeline >= 0 && polled[1].revents && !read_signal()) {

@@ -180,6 +180,8 @@ func (c Container) checkService(ctx context.Context) error {
 	switch {
 	case c.Policy.Transport == policy.Exec:
 		return nil
+	case count.OnDemand:
+		// The question below has a server started.
 	case count.Server == 0:
 		return errors.New("no server runs in it")
 	case count.Spare == 0:

@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"berth/helper/internal/link/paths"
 
@@ -96,6 +98,7 @@ type Count struct {
 	Standby  int
 	Spawner  int
 	Serving  bool // it offers the socket to this host's users
+	OnDemand bool // a server runs, and supervisors wait, only while somebody calls
 }
 
 // Count asks how many sessions there are, and who runs.
@@ -105,9 +108,9 @@ func (k Keeper) Count() (Count, error) {
 		return Count{}, err
 	}
 	c := Count{PID: pid}
-	serving := 0
+	serving, onDemand := 0, 0
 	fields := map[string]*int{"sessions": &c.Sessions, "ending": &c.Ending, "spare": &c.Spare, "server": &c.Server, "standby": &c.Standby,
-		"spawner": &c.Spawner, "serving": &serving}
+		"spawner": &c.Spawner, "serving": &serving, "on_demand": &onDemand}
 	for _, line := range lines {
 		key, value, _ := strings.Cut(line, "=")
 		if field := fields[key]; field != nil {
@@ -116,7 +119,7 @@ func (k Keeper) Count() (Count, error) {
 			}
 		}
 	}
-	c.Serving = serving == 1
+	c.Serving, c.OnDemand = serving == 1, onDemand == 1
 	return c, nil
 }
 
@@ -126,6 +129,8 @@ type Session struct {
 	UID       uint32
 	Since     time.Time
 	Transport string // "direct" or "exec"
+	// ID is its id in the log, by the word of the user's own end; "": it has said none.
+	ID string
 }
 
 // List asks for the open sessions.
@@ -140,8 +145,13 @@ func (k Keeper) List() ([]Session, error) {
 		for _, line := range lines[:len(lines)-1] {
 			var s Session
 			var since int64
-			if _, err := fmt.Sscanf(line, "%d %d %d %s", &s.PID, &s.UID, &since, &s.Transport); err != nil {
+			// A keeper of before has no id; a later one may say more behind it.
+			n, err := fmt.Sscanf(line, "%d %d %d %s %s", &s.PID, &s.UID, &since, &s.Transport, &s.ID)
+			if n < 4 {
 				return nil, fmt.Errorf("keeper: %q: %w", line, err)
+			}
+			if s.ID == "-" {
+				s.ID = ""
 			}
 			s.Since = time.Unix(since, 0)
 			all = append(all, s)
@@ -155,8 +165,29 @@ func (k Keeper) List() ([]Session, error) {
 	}
 }
 
-// End ends the session whose supervisor is pid.
-func (k Keeper) End(pid int) error { return k.order("end %d", pid) }
+// MaxWords is how long the words for a user may be, in bytes. They are one line, without
+// control characters.
+const MaxWords = 200
+
+// End ends the session whose supervisor is pid. The user reads the words as the last line on
+// the terminal, or the keeper's own if they are empty.
+func (k Keeper) End(pid int, words string) error {
+	return k.orderWithWords(strings.TrimSuffix(fmt.Sprintf("end %d %s", pid, words), " "), words)
+}
+
+// Tell shows the words on the terminal of each session that has one, now. Sessions that are
+// older than this berth do not get them.
+func (k Keeper) Tell(words string) error { return k.orderWithWords("tell "+words, words) }
+
+// ErrWords are words that no user gets.
+var ErrWords = errors.New("the text for users must be one line of at most 200 bytes, without control characters")
+
+func (k Keeper) orderWithWords(request, words string) error {
+	if len(words) > MaxWords || strings.ContainsFunc(words, unicode.IsControl) || !utf8.ValidString(words) {
+		return ErrWords
+	}
+	return k.order("%s", request)
+}
 
 // Renew has the keeper start the installed programs with the current rules. The sessions
 // go on. It returns when the new server serves, or says why the old one goes on.

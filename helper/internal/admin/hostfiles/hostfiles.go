@@ -78,14 +78,19 @@ func (d Dirs) Prepare(p policy.Policy) (notes []Note, err error) {
 
 // Rules returns the rules that follow from the policy and the group of the engine's socket.
 func Rules(p policy.Policy, engineGroup uint32) rules.Rules {
+	linger := 0
+	if p.Session.Linger {
+		linger = rules.Forever
+	}
 	return rules.Rules{
 		UIDMin:    p.Users.UIDMin,
 		UIDMax:    p.Users.UIDMax,
 		Limit:     int(p.Session.Limit),
-		Linger:    p.Session.Linger,
+		Linger:    linger,
 		Shell:     p.Session.Shell,
 		Processes: uint64(p.Container.UserProcesses),
 		Held:      []uint32{engineGroup},
+		Spares:    4,
 	}
 }
 

@@ -15,9 +15,11 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"berth/helper/internal/link/access"
+	"berth/helper/internal/link/drain"
 	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/link/paths"
@@ -33,14 +35,24 @@ const firstByteTimeout = 10 * time.Second
 // Descriptors that a server inherits.
 const (
 	listenerFD = 3
-	startFD    = 4 // a byte comes when this server is to serve
+	startFD    = 4 // a byte comes when this server is to serve, and says how
 	spawnerFD  = 5
 )
+
+// onDemand is the byte that tells a server to end when it has had no caller for a while: the
+// keeper starts another when one comes.
+const onDemand = 'd'
+
+// restTime is how long that is; it is no longer than the rule idle.
+const restTime = 10 * time.Second
 
 // server is what one server knows. Sessions do not depend on it.
 type server struct {
 	rules rules.Rules
 	pool  *pool
+
+	rest  time.Duration // of a server on demand; 0: it does not end
+	count atomic.Int64  // of callers that are being handled
 
 	mu      sync.Mutex
 	callers map[uint32]int // a user's connections that have no supervisor yet
@@ -79,16 +91,27 @@ func serve(r rules.Rules, failed chan<- error) error {
 		return nil // it is not needed any more
 	}
 	start.Close()
-	p, err := newPool(spawnerFD)
-	if err != nil {
+	s := &server{rules: r, callers: map[uint32]int{}, log: limiter{write: logf}}
+	spares := r.Spares
+	if one[0] == onDemand {
+		s.rest = restTime
+		if r.Idle > 0 {
+			s.rest = min(s.rest, time.Duration(r.Idle)*time.Second)
+		}
+		// For as long as it is here. PAM's look at the socket starts us: the login that
+		// follows finds a supervisor.
+		spares = max(spares, 1)
+	}
+	var err error
+	if s.pool, err = newPool(spawnerFD, spares); err != nil {
 		return err
 	}
-	s := &server{rules: r, pool: p, callers: map[uint32]int{}, log: limiter{write: logf}}
-	go func() { failed <- p.receive() }()
+	go func() { failed <- s.pool.receive() }()
 	return s.accept()
 }
 
-// accept hands each caller to a goroutine of its own.
+// accept hands each caller to a goroutine of its own. On demand it returns when none is left:
+// whoever connects then stays in the socket's queue.
 func (s *server) accept() error {
 	listener := os.NewFile(listenerFD, "listener")
 	raw, err := listener.SyscallConn()
@@ -97,15 +120,27 @@ func (s *server) accept() error {
 	}
 	for {
 		var fd int
-		if rerr := raw.Read(func(listener uintptr) bool {
+		if s.rest > 0 {
+			if err := listener.SetReadDeadline(time.Now().Add(s.rest)); err != nil {
+				return fmt.Errorf("listener: %w", err)
+			}
+		}
+		rerr := raw.Read(func(listener uintptr) bool {
 			fd, _, err = unix.Accept4(int(listener), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 			return !errors.Is(err, unix.EAGAIN)
-		}); rerr != nil {
-			return fmt.Errorf("listener: %w", rerr)
-		}
+		})
 		switch {
+		case errors.Is(rerr, os.ErrDeadlineExceeded) && s.count.Load() == 0:
+			return nil
+		case errors.Is(rerr, os.ErrDeadlineExceeded):
+		case rerr != nil:
+			return fmt.Errorf("listener: %w", rerr)
 		case err == nil:
-			go s.handle(fd)
+			s.count.Add(1)
+			go func() {
+				defer s.count.Add(-1)
+				s.handle(fd)
+			}()
 		case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM), errors.Is(err, unix.ENOBUFS):
 			// What is open has a deadline.
 			time.Sleep(20 * time.Millisecond)
@@ -154,11 +189,22 @@ func (s *server) handOver(line *lifeline.Conn) error {
 			return fmt.Errorf("supervisor: %w", err)
 		}
 		cerr := line.Control(func(fd uintptr) { err = spare.Send(lifeline.Hello, nil, int(fd)) })
+		if s.rest > 0 && cerr == nil && err == nil {
+			awaitTaken(spare)
+		}
 		spare.Close()
 		// One that has died while it waited is followed by the next.
 		if cerr != nil || err == nil {
 			return cerr
 		}
+	}
+}
+
+// awaitTaken waits until a supervisor has taken what it was sent: by then the keeper knows it,
+// and the container does not end although this server does.
+func awaitTaken(spare *lifeline.Conn) {
+	if spare.SetDeadline(time.Now().Add(takeTimeout)) == nil {
+		_ = spare.AwaitByte() // it closes its end, and says nothing
 	}
 }
 
@@ -178,10 +224,13 @@ func (s *server) refuse(line *lifeline.Conn, peer lifeline.Peer, why error) {
 	}
 }
 
-// check returns why peer is not served, or nil. It goes by the kernel's word.
+// check returns why peer is not served now, or nil. It goes by the kernel's word.
 func (s *server) check(peer lifeline.Peer) error {
 	caller := access.Caller{UID: peer.UID, GID: peer.GID, Groups: peer.Groups, PID: peer.PID, HasAccount: record.Exists(paths.Names, peer.UID)}
-	return access.Check(caller, s.rules.Limits())
+	if err := access.Check(caller, s.rules.Limits()); err != nil {
+		return err
+	}
+	return drain.Check(filepath.Join(paths.Serve, paths.Drain))
 }
 
 // addCaller counts one more connection of uid's, unless there are too many.

@@ -21,8 +21,6 @@ import (
 )
 
 const (
-	// spareCount is how many supervisors wait for a session.
-	spareCount = 4
 	// refillPause is how long after a login its spare is replaced: the processor is
 	// the login's first.
 	refillPause = 10 * time.Millisecond
@@ -35,6 +33,7 @@ const (
 // pool are the supervisors without a session.
 type pool struct {
 	spawner syscall.RawConn
+	count   int // how many are to wait
 	spares  chan *lifeline.Conn
 	errs    chan error // for a caller that waits; with none it is dropped
 
@@ -43,7 +42,7 @@ type pool struct {
 	waiting   int // callers who have none yet
 }
 
-func newPool(fd int) (*pool, error) {
+func newPool(fd, count int) (*pool, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, fmt.Errorf("spawner: %w", err)
 	}
@@ -51,7 +50,7 @@ func newPool(fd int) (*pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spawner: %w", err)
 	}
-	p := &pool{spawner: raw, spares: make(chan *lifeline.Conn, 256), errs: make(chan error)}
+	p := &pool{spawner: raw, count: count, spares: make(chan *lifeline.Conn, 256), errs: make(chan error)}
 	p.topUp()
 	return p, nil
 }
@@ -61,14 +60,14 @@ func newPool(fd int) (*pool, error) {
 func (p *pool) topUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.waiting == 0 && len(p.spares) > spareCount {
+	for p.waiting == 0 && len(p.spares) > p.count {
 		select {
 		case spare := <-p.spares:
 			spare.Close()
 		default: // a caller was quicker
 		}
 	}
-	for p.requested+len(p.spares)-p.waiting < spareCount && p.requested < cap(p.spares) {
+	for p.requested+len(p.spares)-p.waiting < p.count && p.requested < cap(p.spares) {
 		var err error
 		if cerr := p.spawner.Write(func(fd uintptr) bool {
 			err = unix.Sendto(int(fd), []byte(requestMessage), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
@@ -115,7 +114,7 @@ func (p *pool) receive() error {
 		default:
 			spare.Close() // a server before this one had asked for many
 		}
-		if len(p.spares) > spareCount {
+		if len(p.spares) > p.count {
 			p.topUp()
 		}
 	}

@@ -7,6 +7,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"berth/helper/internal/link/lifeline"
@@ -18,7 +19,10 @@ import (
 
 // keeper is a supervisor's connection to the container's first process, which
 // knows by it that the supervisor lives (helper/cmd/berth-init/sessions.c).
-type keeper struct{ fd int }
+type keeper struct {
+	fd      int
+	takesID bool // it has said so
+}
 
 // registerTimeout is how long the keeper may take to let a session in: what a user's last
 // one has left is still being removed (helper/cmd/berth-init/sweep.c).
@@ -46,7 +50,7 @@ func dialKeeper() (*keeper, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("keeper: connect %s: %w", paths.Register, err)
 	}
-	return &keeper{fd}, nil
+	return &keeper{fd: fd}, nil
 }
 
 // sendDone says that nothing is left of the session.
@@ -55,12 +59,23 @@ func (k *keeper) sendDone() {
 	unix.Close(k.fd)
 }
 
+// sendID says how the session is called in the log: by the user's word, whose form the keeper
+// checks. It is time for notices now.
+func (k *keeper) sendID(id string) {
+	if k.takesID && id != "" && len(id) <= maxID {
+		_ = unix.Sendto(k.fd, []byte("id "+id), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, nil)
+	}
+}
+
+// maxID is the length of the longest id (package sessionlog).
+const maxID = 17
+
 // register tells the keeper for whom this supervisor is about to work, and hands it
 // a copy of the lifeline: should this process be stopped, the keeper sees the
 // session's end by that.
 func (v *supervisor) register(line *lifeline.Conn, peer lifeline.Peer) error {
 	number := map[bool]int{true: 1}
-	text := fmt.Sprintf("%d %d %d %d %d", peer.UID, peer.GID, v.rules.Limit, number[v.rules.Linger], number[v.direct])
+	text := fmt.Sprintf("%d %d %d %d %d %d", peer.UID, peer.GID, v.rules.Limit, number[v.rules.Linger != 0], number[v.direct], min(max(v.rules.Linger, 0), math.MaxInt32))
 	var err error
 	if cerr := line.Control(func(fd uintptr) {
 		err = unix.Sendmsg(v.keeper.fd, []byte(text), unix.UnixRights(int(fd)), nil, unix.MSG_NOSIGNAL)
@@ -76,9 +91,12 @@ func (v *supervisor) register(line *lifeline.Conn, peer lifeline.Peer) error {
 		}
 		err = nil
 	}
+	v.keeper.takesID = string(answer[:max(n, 0)]) == "ok id"
 	switch {
 	case err != nil:
 		return fmt.Errorf("keeper: %w", err)
+	case v.keeper.takesID:
+		return nil
 	case string(answer[:n]) == "full":
 		return loginerror.Deny(fmt.Sprintf("you have %d sessions, which is the limit; end one and try again", v.rules.Limit), errSessionLimit)
 	case string(answer[:n]) == "stopped":

@@ -74,6 +74,7 @@ func (v *supervisor) start(line *lifeline.Conn, request lifeline.StartRequest, w
 	if err != nil {
 		_ = unix.Kill(pid, unix.SIGKILL)
 	}
+	v.keeper.sendID(request.ID)
 	return pid, err
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"berth/helper/internal/link/access"
+	"berth/helper/internal/link/drain"
 	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/link/paths"
@@ -170,7 +171,7 @@ func (v *supervisor) enterExec(line *lifeline.Conn, peer lifeline.Peer) (account
 	if err := becomeUser(peer); err != nil {
 		return account{}, err
 	}
-	return who, line.Send(lifeline.Ready, nil)
+	return who, line.Send(lifeline.Ready, lifeline.PackReady(v.keeper.takesID))
 }
 
 // enterDirect enters a session whose other end may be anything of the peer's. Its
@@ -200,7 +201,7 @@ func (v *supervisor) enterDirect(line *lifeline.Conn, peer lifeline.Peer) (accou
 	if err := becomeUser(peer); err != nil {
 		return account{}, err
 	}
-	claimed, err := handshake(line)
+	claimed, err := handshake(line, v.keeper.takesID)
 	if err != nil {
 		return account{}, err
 	}
@@ -222,11 +223,11 @@ func readStart(line *lifeline.Conn) (lifeline.StartRequest, error) {
 
 // handshake tells the peer that this process is theirs now, and reads what they
 // say of themselves.
-func handshake(line *lifeline.Conn) (lifeline.Names, error) {
+func handshake(line *lifeline.Conn, takesID bool) (lifeline.Names, error) {
 	if _, err := receive(line, lifeline.Hello, 0); err != nil {
 		return lifeline.Names{}, err
 	}
-	if err := line.Send(lifeline.Ready, nil); err != nil {
+	if err := line.Send(lifeline.Ready, lifeline.PackReady(takesID)); err != nil {
 		return lifeline.Names{}, err
 	}
 	return readIdentity(line)
@@ -249,7 +250,10 @@ func readIdentity(line *lifeline.Conn) (lifeline.Names, error) {
 // berth-session looked the account up, the only one in the container.
 func (v *supervisor) check(peer lifeline.Peer) error {
 	caller := access.Caller{UID: peer.UID, GID: peer.GID, Groups: peer.Groups, HasAccount: !v.direct || record.Exists(paths.Names, peer.UID)}
-	return access.Check(caller, v.rules.Limits())
+	if err := access.Check(caller, v.rules.Limits()); err != nil || v.direct {
+		return err // the server has asked
+	}
+	return drain.Check(filepath.Join(paths.Serve, paths.Drain))
 }
 
 // receive reads the frame that is due.

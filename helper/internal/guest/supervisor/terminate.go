@@ -34,10 +34,13 @@ func (v *supervisor) becomeWatcher(line *lifeline.Conn, pid int) error {
 			}
 		}
 		linger := "0"
-		if v.rules.Linger {
+		if v.rules.Linger != 0 {
 			linger = "1"
 		}
 		argv := []string{path, "watch", strconv.Itoa(pid), linger, strconv.Itoa(int(fd)), strconv.Itoa(v.keeper.fd)}
+		if v.rules.Linger > 0 {
+			argv = append(argv, strconv.Itoa(v.rules.Linger))
+		}
 		coverage.Flush()
 		err = unix.Exec(path, argv, []string{})
 	}); cerr != nil {
@@ -71,7 +74,7 @@ func Terminate() error {
 		}
 	}()
 	terminateDescendants(childless)
-	(&keeper{3}).sendDone()
+	(&keeper{fd: 3}).sendDone()
 	return nil
 }
 

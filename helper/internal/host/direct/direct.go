@@ -106,7 +106,7 @@ func dial(path string, deadline time.Time) (*lifeline.Conn, error) {
 		err = line.SetDeadline(deadline)
 	}
 	if err == nil {
-		_, err = line.Ask(lifeline.Hello, nil, lifeline.Ready)
+		err = line.AskReady(lifeline.Hello, nil)
 	}
 	if err != nil {
 		line.Close()

@@ -41,7 +41,7 @@ func Transport(p policy.Policy, sockets Sockets) func(context.Context, []byte) (
 			return nil, err
 		}
 		if err = line.SetDeadline(time.Now().Add(p.Session.Timeout)); err == nil {
-			_, err = line.Ask(lifeline.Identity, identity, lifeline.Ready)
+			err = line.AskReady(lifeline.Identity, identity)
 		}
 		if err != nil {
 			line.Close()

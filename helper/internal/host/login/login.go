@@ -104,7 +104,7 @@ func login(program Program, caller process.Caller, record *sessionlog.Record) (e
 		return ending, traffic, err
 	}
 	s := assemble(p, caller, account, req, self)
-	s.Started = record.Started
+	s.Start.ID, s.Started = record.ID, record.Started
 	ending, traffic, err = s.Run(context.Background(), transport)
 	if err != nil && program.Fallback != nil {
 		err = program.Fallback(p, record.Environ(), err)

@@ -33,10 +33,17 @@ func report(user io.Writer, record *sessionlog.Record, ending lifeline.Ending, t
 		return ending.Status
 	}
 	r := explain(err)
-	if r.Denied {
+	switch {
+	case r.Wanted:
+		end.Reason = sessionlog.Administrator
+		record.Ended(end)
+	case r.Denied:
 		record.Refused(r.Status, err.Error())
-	} else {
+	default:
 		record.Failed(r.Status, err.Error())
+	}
+	if traffic.TTY {
+		fmt.Fprintln(user) // the program may have left the line unfinished
 	}
 	fmt.Fprintf(user, "berth: %s (id %s)\n", oneLine(r.User), record.ID)
 	return r.Status

@@ -50,7 +50,7 @@ func FuzzGuest(f *testing.F) {
 			t.Errorf("tty %v, master %v", pass, master)
 		}
 		select {
-		case end := <-awaitEnd(line):
+		case end := <-awaitEnd(line, nil):
 			if end.err == nil && (end.ending.Status < 0 || end.ending.Status > 255 || end.ending.Signal < 0 || end.ending.Signal > 64) {
 				t.Errorf("%+v", end.ending)
 			}

@@ -40,7 +40,7 @@ func forwardSignals(line *lifeline.Conn) <-chan struct{} {
 // relayPipes waits while the program itself reads and writes sshd's pipes.
 func relayPipes(line *lifeline.Conn, stdio *stdio) (lifeline.Ending, error) {
 	hungUp := forwardSignals(line)
-	end := awaitEnd(line)
+	end := awaitEnd(line, nil)
 	select {
 	case result := <-end:
 		stdio.outputs.Wait()
@@ -93,7 +93,7 @@ func relayTTY(line *lifeline.Conn, in, out, master *os.File, size terminal.Size)
 	}()
 	var bytesIn, bytesOut atomic.Int64
 	traffic := func() Traffic { return Traffic{TTY: true, In: bytesIn.Load(), Out: bytesOut.Load()} }
-	end := awaitEnd(line)
+	end := awaitEnd(line, newNotices(out))
 	inputEnd := make(chan struct{})
 	// Never waited for once the program has ended: the next key would be.
 	go func() {

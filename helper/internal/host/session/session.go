@@ -115,6 +115,9 @@ func (s *Session) handshake(line *lifeline.Conn, stdio *stdio) (string, *os.File
 	if err := line.SetDeadline(time.Now().Add(s.Timeout)); err != nil {
 		return "", nil, fmt.Errorf("lifeline: %w", err)
 	}
+	if !line.TakesID() {
+		s.Start.ID = ""
+	}
 	body, err := line.Ask(lifeline.Start, s.Start.Pack(), lifeline.Started, stdio.pass...)
 	if err != nil {
 		return "", nil, err
@@ -143,11 +146,14 @@ type outcome struct {
 	err    error
 }
 
-// await reads the one frame that ends a session.
-func awaitEnd(line *lifeline.Conn) <-chan outcome {
+// awaitEnd reads the one frame that ends a session, and the notices before it.
+func awaitEnd(line *lifeline.Conn, notices *notices) <-chan outcome {
 	result := make(chan outcome, 1)
 	go func() {
 		kind, body, err := line.Recv(lifeline.MaxReply)
+		for ; err == nil && kind == lifeline.Notice; kind, body, err = line.Recv(lifeline.MaxReply) {
+			notices.show(body)
+		}
 		switch {
 		case errors.Is(err, io.EOF):
 			result <- outcome{err: ErrLost}

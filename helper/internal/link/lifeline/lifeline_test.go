@@ -147,7 +147,7 @@ func TestMessages(t *testing.T) {
 	if got, err := UnpackNames(names.Pack()); err != nil || !reflect.DeepEqual(got, names) {
 		t.Errorf("names: %+v, %v", got, err)
 	}
-	start := StartRequest{Kind: CommandRequest, Command: "a\nb\x01=", SFTP: []string{"/x"}, Env: []string{"A=b=c"}, Umask: 0o027,
+	start := StartRequest{ID: "0123abcd-4567cdef", Kind: CommandRequest, Command: "a\nb\x01=", SFTP: []string{"/x"}, Env: []string{"A=b=c"}, Umask: 0o027,
 		Limits: []Limit{{7, 1024, 1<<64 - 1}}, TTY: true, Termios: []byte{1, 2}, Rows: 24, Cols: 80, XPixels: 1, YPixels: 65535}
 	if got, err := UnpackStart(start.Pack()); err != nil || !reflect.DeepEqual(got, start) {
 		t.Errorf("start: %+v, %v", got, err)
@@ -164,6 +164,38 @@ func TestMessages(t *testing.T) {
 	if got, err := UnpackRefusal(PackRefusal(refusal)); err != nil || !reflect.DeepEqual(got, refusal) {
 		t.Errorf("refusal: %+v, %v", got, err)
 	}
+	refusal.Denied = true
+	if got, err := UnpackRefusal(PackRefusal(refusal)); err != nil || !got.Denied || got.Wanted {
+		t.Errorf("denied: %+v, %v", got, err)
+	}
+	// berth-init makes this one (tell.c).
+	ended := Pack([]Field{{"status", "255"}, {"user", "go home"}, {"cause", "x"}, {"ended", "administrator"}})
+	if got, err := UnpackRefusal(ended); err != nil || got.Denied || !got.Wanted || got.User != "go home" {
+		t.Errorf("ended: %+v, %v", got, err)
+	}
+	if got, err := UnpackNotice(PackNotice("noon")); err != nil || got != "noon" {
+		t.Errorf("notice: %q, %v", got, err)
+	}
+	if _, err := UnpackNotice(nil); !errors.Is(err, ErrMalformed) {
+		t.Errorf("an empty notice: %v", err)
+	}
+}
+
+// A session gives its id to a guest that has said that it takes one, and to no other: one of
+// before would not take the Start that has it.
+func TestTakesID(t *testing.T) {
+	for _, takes := range []bool{true, false} {
+		a, b := pair(t)
+		if err := b.Send(Ready, PackReady(takes)); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.AskReady(Hello, nil); err != nil || a.TakesID() != takes {
+			t.Errorf("%v, %v", a.TakesID(), err)
+		}
+	}
+	if body := (StartRequest{}).Pack(); bytes.Contains(body, []byte("id=")) {
+		t.Errorf("%q", body)
+	}
 }
 
 // No body makes a decoder fail in any way but ErrMalformed.
@@ -176,7 +208,8 @@ func FuzzUnpack(f *testing.F) {
 		_, serr := UnpackStart(body)
 		_, eerr := UnpackEnding(body)
 		_, rerr := UnpackRefusal(body)
-		for _, err := range []error{nerr, serr, eerr, rerr} {
+		_, terr := UnpackNotice(body)
+		for _, err := range []error{nerr, serr, eerr, rerr, terr} {
 			if err != nil && !errors.Is(err, ErrMalformed) {
 				t.Errorf("%v", err)
 			}

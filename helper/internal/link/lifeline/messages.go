@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,6 +66,38 @@ func UnpackNames(body []byte) (Names, error) {
 	return names, nil
 }
 
+// PackReady encodes the body of a Ready frame. takesID: the guest, and the keeper behind it,
+// take the id of a session, and have notices for one that has given it. A guest of before
+// that has nothing to say here, and would not take a Start with an id.
+func PackReady(takesID bool) []byte {
+	if takesID {
+		return Pack([]Field{{"takes", "id"}})
+	}
+	return nil
+}
+
+// AskReady sends a frame and waits for Ready.
+func (c *Conn) AskReady(kind Kind, body []byte) error {
+	answer, err := c.Ask(kind, body, Ready)
+	c.takesID = err == nil && slices.Equal(answer, PackReady(true))
+	return err
+}
+
+// TakesID is what the guest has said in its Ready frame.
+func (c *Conn) TakesID() bool { return c.takesID }
+
+// PackNotice encodes the body of a Notice frame.
+func PackNotice(text string) []byte { return Pack([]Field{{"text", text}}) }
+
+// UnpackNotice decodes it.
+func UnpackNotice(body []byte) (string, error) {
+	fields, err := Unpack(body)
+	if err != nil || len(fields) < 1 {
+		return "", fmt.Errorf("notice: %w", ErrMalformed)
+	}
+	return fields[0].Value, nil
+}
+
 // Limit is one resource limit as setrlimit(2) takes it.
 type Limit struct {
 	Resource   int
@@ -85,6 +118,7 @@ func (k RequestKind) String() string { return string(k) }
 
 // StartRequest is the body of a Start frame.
 type StartRequest struct {
+	ID      string // the session's in the log; empty: not said
 	Kind    RequestKind
 	Command string   // of a CommandRequest
 	SFTP    []string // candidates for the sftp server, best first
@@ -106,6 +140,9 @@ func (r StartRequest) Pack() []byte {
 		{"tty", strconv.FormatBool(r.TTY)},
 		{"termios", hex.EncodeToString(r.Termios)},
 		{"size", fmt.Sprintf("%d %d %d %d", r.Rows, r.Cols, r.XPixels, r.YPixels)},
+	}
+	if r.ID != "" {
+		fields = append(fields, Field{"id", r.ID})
 	}
 	for _, path := range r.SFTP {
 		fields = append(fields, Field{"sftp", path})
@@ -129,6 +166,8 @@ func UnpackStart(body []byte) (StartRequest, error) {
 	for _, f := range fields {
 		var err error
 		switch f.Key {
+		case "id":
+			r.ID = f.Value
 		case "run":
 			r.Kind = RequestKind(f.Value)
 		case "command":
@@ -195,8 +234,8 @@ func PackRefusal(r *loginerror.Refusal) []byte {
 	return Pack([]Field{{"status", strconv.Itoa(r.Status)}, {"user", r.User}, {"cause", r.Cause.Error()}, {"denied", strconv.FormatBool(r.Denied)}})
 }
 
-// UnpackRefusal decodes it. berth-init, and a server of before 0.1, do not say
-// whether it is a denial: then it is none.
+// UnpackRefusal decodes it. A server of before 0.1 does not say whether it is a denial:
+// then it is none. berth-init says in its place who ended the session.
 func UnpackRefusal(body []byte) (*loginerror.Refusal, error) {
 	fields, err := Unpack(body)
 	if err != nil || len(fields) < 3 || len(fields) > 4 {
@@ -206,7 +245,12 @@ func UnpackRefusal(body []byte) (*loginerror.Refusal, error) {
 	if err != nil || status < 1 || status > 255 {
 		return nil, fmt.Errorf("failure: %w", ErrMalformed)
 	}
-	return &loginerror.Refusal{Status: status, User: fields[1].Value, Cause: errors.New(fields[2].Value), Denied: len(fields) == 4 && fields[3].Value == "true"}, nil
+	refusal := &loginerror.Refusal{Status: status, User: fields[1].Value, Cause: errors.New(fields[2].Value)}
+	if len(fields) == 4 {
+		refusal.Denied = fields[3] == Field{"denied", "true"}
+		refusal.Wanted = fields[3] == Field{"ended", "administrator"}
+	}
+	return refusal, nil
 }
 
 // Ask sends a frame and returns the body of the one that is due in answer. Its

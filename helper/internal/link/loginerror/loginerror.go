@@ -18,6 +18,8 @@ type Refusal struct {
 	// Denied: berth does not want this session. All else is a session that berth
 	// wanted and could not have.
 	Denied bool
+	// Wanted: an administrator has ended the session.
+	Wanted bool
 }
 
 func (r *Refusal) Error() string { return r.Cause.Error() }
@@ -35,11 +37,11 @@ func Deny(user string, cause error) *Refusal {
 	return r
 }
 
-// Of returns err as a refusal. Status, words and Denied are of the first one in err's
+// Of returns err as a refusal. Status, words, Denied and Wanted are of the first one in err's
 // chain; without one the user is told otherwise. The cause is the whole chain.
 func Of(err error, otherwise string) *Refusal {
 	if r := (*Refusal)(nil); errors.As(err, &r) {
-		return &Refusal{Status: r.Status, User: r.User, Cause: err, Denied: r.Denied}
+		return &Refusal{Status: r.Status, User: r.User, Cause: err, Denied: r.Denied, Wanted: r.Wanted}
 	}
 	return New(otherwise, err)
 }

@@ -23,4 +23,6 @@ const (
 	Socket    = "socket"    // every user of the host may connect
 	Control   = "control"   // for root of the host
 	Unsettled = "unsettled" // a file that is there while `berth settle` is due
+	Lease     = "lease"     // a file that is locked by who wants the container to go on
+	Drain     = "drain"     // a file that is there while no session may be opened, and says why
 )

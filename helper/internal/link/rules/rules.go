@@ -8,6 +8,7 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,11 +24,16 @@ const File = "rules"
 type Rules struct {
 	UIDMin, UIDMax uint32
 	Limit          int      // of one user's sessions, those being opened included
-	Linger         bool     // what a session leaves behind may stay
+	Linger         int      // for so many seconds what a session leaves behind may stay; Forever; 0: not at all
 	Shell          string   // for a user whose own shell is not in the container
 	Processes      uint64   // RLIMIT_NPROC of each session (setrlimit(2))
 	Held           []uint32 // groups whose members are as good as root
+	Idle           int      // after so many seconds without a use the container ends; 0: never
+	Spares         int      // so many supervisors wait for sessions; 0: none while nobody calls
 }
+
+// Forever is a Linger without an end.
+const Forever = -1
 
 // rule is one rule: its name, and how its field is written and read.
 type rule struct {
@@ -42,29 +48,22 @@ var table = []rule{
 	number("uid_min", func(r *Rules) *uint32 { return &r.UIDMin }, 1),
 	number("uid_max", func(r *Rules) *uint32 { return &r.UIDMax }, 0),
 	number("limit", func(r *Rules) *int { return &r.Limit }, 1),
-	flag("linger", func(r *Rules) *bool { return &r.Linger }),
+	number("linger", func(r *Rules) *int { return &r.Linger }, Forever),
 	text("shell", func(r *Rules) *string { return &r.Shell }),
 	number("processes", func(r *Rules) *uint64 { return &r.Processes }, 1),
 	ids("held", func(r *Rules) *[]uint32 { return &r.Held }),
+	number("idle", func(r *Rules) *int { return &r.Idle }, 0),
+	number("spares", func(r *Rules) *int { return &r.Spares }, 0),
 }
 
 func number[T int | uint32 | uint64](name string, field func(*Rules) *T, least T) rule {
 	return rule{name,
 		func(r Rules) string { return fmt.Sprint(*field(&r)) },
 		func(r *Rules, value string) error {
-			n, err := id(value)
-			if *field(r) = T(n); err == nil && T(n) < least {
+			n, err := strconv.ParseInt(value, 10, 64)
+			if *field(r) = T(n); err == nil && (*field(r) < least || (*field(r) < 0) != (n < 0) || int64(*field(r)) != n || n > math.MaxUint32) {
 				err = strconv.ErrRange
 			}
-			return err
-		}}
-}
-
-func flag(name string, field func(*Rules) *bool) rule {
-	return rule{name,
-		func(r Rules) string { return strconv.FormatBool(*field(&r)) },
-		func(r *Rules, value string) (err error) {
-			*field(r), err = strconv.ParseBool(value)
 			return err
 		}}
 }

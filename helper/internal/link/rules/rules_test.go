@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-var some = Rules{UIDMin: 1000, UIDMax: 1<<32 - 2, Limit: 7, Linger: true, Shell: "/opt/my shell", Processes: 900, Held: []uint32{105, 999}}
+var some = Rules{UIDMin: 1000, UIDMax: 1<<32 - 2, Limit: 7, Linger: Forever, Shell: "/opt/my shell", Processes: 900, Held: []uint32{105, 999},
+	Idle: 900, Spares: 4}
 
 func TestRoundTrip(t *testing.T) {
 	if r, err := Parse(some.Words()); err != nil || !reflect.DeepEqual(r, some) {
@@ -43,9 +44,12 @@ func TestIncomplete(t *testing.T) {
 				t.Errorf("%q: %v", bad, err)
 			}
 		}
-		if key != "shell" && key != "held" {
+		for _, value := range []string{"x", "-2", "4294967296", "18446744073709551617", "1.5", ""} {
+			if key == "shell" || key == "held" && value == "" {
+				continue
+			}
 			bad := slices.Clone(words)
-			bad[i] = key + "=x"
+			bad[i] = key + "=" + value
 			if _, err := Parse(bad); !errors.Is(err, ErrIncomplete) {
 				t.Errorf("%q: %v", bad, err)
 			}

@@ -34,6 +34,8 @@ const (
 	Exit   = "exit"   // the program has ended by itself
 	Signal = "signal" // the program was ended by a signal
 	Hangup = "hangup" // the client has gone
+	// An administrator has ended the session.
+	Administrator = "administrator"
 )
 
 // End is how a session ended.
