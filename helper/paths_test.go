@@ -4,6 +4,7 @@ package helper
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -41,7 +42,7 @@ func TestPathsInC(t *testing.T) {
 		"cmd/berth-session-exec/prelude.c": {"ENGINE": policy.EngineLink, "LIFELINES": policy.LifelineDir + "/"},
 		"../pam/berth.h": {
 			"NAMES": policy.NamesDir, "SESSIONS": sessionlog.Dir, "CONFIG": policy.Path,
-			"STATE": policy.StateDir, "USERS": policy.UsersDir, "PROFILES": policy.ProfilesDir,
+			"STATE": policy.StateDir, "USERS": filepath.Base(policy.UsersDir), "PROFILES": filepath.Base(policy.ProfilesDir),
 			"SOCKET": paths.Socket, "CONTROL": paths.Control, "UNSETTLED": paths.Unsettled, "LEASE": paths.Lease,
 		},
 	} {

@@ -48,11 +48,11 @@ struct berth_options {
 #define NAMES STATE "/names"
 #define SESSIONS STATE "/sessions"
 
-/* A link UID, to ../profiles/PROFILE/CONTAINER: the container of that user. In that
- * directory are the sockets of the container and of its keeper; a mark, while root of
+/* In USERS is a link UID, to ../profiles/PROFILE/CONTAINER: the container of that user. In
+ * that directory are the sockets of the container and of its keeper; a mark, while root of
  * the host is to look after a container that was started; and the lease (lease.c). */
-#define USERS STATE "/users"
-#define PROFILES STATE "/profiles"
+#define USERS "users"
+#define PROFILES "profiles"
 #define SOCKET "socket"
 #define CONTROL "control"
 #define UNSETTLED "unsettled"

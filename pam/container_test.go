@@ -17,7 +17,8 @@ import (
 
 // withContainer gives the site what a host with berth's container has, and a program in
 // the place of berth's.
-const withContainer = `mount -t tmpfs -o mode=755 none /var/lib; mkdir /var/lib/berth; mount --bind "$S/berth" /var/lib/berth; mount --bind "$S/sbin" /usr/sbin
+const withContainer = `mount -t tmpfs -o mode=755 none /var/lib; mkdir /var/lib/berth
+mount --bind "$S/berth" /var/lib/berth; mount --bind "$S/sbin" /usr/sbin
 `
 
 // box is what the container in which the user lands shares with the site's host.
@@ -83,7 +84,10 @@ func (s *site) asked() string { return s.text(filepath.Join(s.dir, "berth/asked"
 
 // isHeld says, in the shell of a session's host, who has the lease of the directory $1, and
 // through how many descriptors: the host, and what it starts.
-const isHeld = `held() { flock -n /var/lib/berth/$1/lease true && echo "$1 is free" || echo "$1 is held"; echo "host has $(ls -l /proc/$PPID/fd | grep -c /lease$), child has $(ls -l /proc/self/fd | grep -c /lease$)"; }
+const isHeld = `held() {
+	flock -n /var/lib/berth/$1/lease true && echo "$1 is free" || echo "$1 is held"
+	echo "host has $(ls -l /proc/$PPID/fd | grep -c /lease$), child has $(ls -l /proc/self/fd | grep -c /lease$)"
+}
 `
 
 const held = "profiles/default/box is held\nhost has 1, child has 0\n"
@@ -119,7 +123,8 @@ func TestContainerOfAnother(t *testing.T) {
 		out := s.host("", name, "within", "1", isHeld+"held profiles/default/box")
 		checkLines(t, out, "box is free\nhost has 0, child has 0\nopen 0 close 0")
 	}
-	out := s.host("set -- setpriv --reuid 4711 --regid 4711 --clear-groups \"$@\"", user, "within", "1", isHeld+"held profiles/default/box")
+	out := s.host("set -- setpriv --reuid 4711 --regid 4711 --clear-groups \"$@\"",
+		user, "within", "1", isHeld+"held profiles/default/box")
 	checkLines(t, out, "host has 0, child has 0\nopen 0 close 0")
 	if asked := s.asked(); asked != "" {
 		t.Errorf("asked: %q", asked)

@@ -42,27 +42,6 @@ static int take_name(const char **at, char end, char *name)
 	return 0;
 }
 
-/* Reads the link: it is ../profiles/PROFILE/CONTAINER, or means nothing. */
-static int read_link(int users, const char *uid, struct place *p, char *profile, char *container)
-{
-	static const char form[] = "../profiles/";
-	char target[sizeof form + 2 * (LONGEST_NAME + 1)];
-
-	if (fstatat(users, uid, &p->link, AT_SYMLINK_NOFOLLOW) != 0)
-		return -1;
-	ssize_t n = readlinkat(users, uid, target, sizeof target);
-	if (n < 0)
-		return -1;
-	target[(size_t)n < sizeof target ? n : 0] = 0;
-	const char *rest = target + sizeof form - 1;
-	if (p->link.st_uid != 0 || strncmp(target, form, sizeof form - 1) != 0 ||
-	    take_name(&rest, '/', profile) != 0 || take_name(&rest, 0, container) != 0) {
-		errno = EPERM;
-		return -1;
-	}
-	return 0;
-}
-
 /* close(2) that leaves errno as it is. */
 static void shut(int fd)
 {
@@ -72,32 +51,63 @@ static void shut(int fd)
 	errno = saved;
 }
 
-/* Opens a directory below STATE, name by name: each is root's alone. */
-static int descend(const char *const *names)
+/* Reads a link: it is ../profiles/PROFILE/CONTAINER, or means nothing. */
+static int read_link(int at, const char *path, char *profile, char *container)
 {
-	int fd = berth_open_root(AT_FDCWD, STATE);
-	for (; fd >= 0 && *names; names++) {
-		int next = berth_open_root(fd, *names);
-		shut(fd);
-		fd = next;
+	static const char form[] = "../" PROFILES "/";
+	char target[sizeof form + 2 * (LONGEST_NAME + 1)];
+
+	ssize_t n = readlinkat(at, path, target, sizeof target);
+	if (n < 0)
+		return -1;
+	target[(size_t)n < sizeof target ? n : 0] = 0;
+	const char *rest = target + sizeof form - 1;
+	if (strncmp(target, form, sizeof form - 1) != 0 || take_name(&rest, '/', profile) != 0 || take_name(&rest, 0, container) != 0) {
+		errno = EPERM;
+		return -1;
 	}
-	return fd;
+	return 0;
+}
+
+/* Whether all of path is root's, and a directory but for its last part: in a directory of
+ * root's nobody else can exchange what was looked at. */
+static int check_path(int at, const char *path, struct stat *last)
+{
+	char part[sizeof PROFILES "//" + 2 * LONGEST_NAME];
+	size_t n = 0;
+
+	do {
+		n += strcspn(path + n, "/");
+		snprintf(part, sizeof part, "%.*s", (int)n, path);
+		if (fstatat(at, part, last, AT_SYMLINK_NOFOLLOW) != 0)
+			return -1;
+		if (last->st_uid != 0 || (path[n] && (!S_ISDIR(last->st_mode) || (last->st_mode & 022)))) {
+			errno = EPERM;
+			return -1;
+		}
+	} while (path[n++]);
+	return 0;
+}
+
+static int find(int state, uid_t uid, struct place *p)
+{
+	char path[sizeof PROFILES "//" + 2 * LONGEST_NAME], profile[LONGEST_NAME + 1], container[LONGEST_NAME + 1];
+	struct stat st;
+
+	snprintf(path, sizeof path, USERS "/%lu", (unsigned long)uid);
+	snprintf(p->at, sizeof p->at, "%s/%s", STATE, path);
+	if (state < 0 || check_path(state, path, &p->link) != 0 || read_link(state, path, profile, container) != 0)
+		return -1;
+	snprintf(path, sizeof path, PROFILES "/%s/%s", profile, container);
+	snprintf(p->at, sizeof p->at, "%s/%s", STATE, path);
+	return check_path(state, path, &st) != 0 ? -1 : berth_open_root(state, path);
 }
 
 int berth_find(uid_t uid, struct place *p)
 {
-	char name[16], profile[LONGEST_NAME + 1], container[LONGEST_NAME + 1];
-
-	p->directory = -1;
-	snprintf(name, sizeof name, "%lu", (unsigned long)uid);
-	snprintf(p->at, sizeof p->at, "%s/%s", USERS, name);
-	int users = descend((const char *const[]){ "users", NULL });
-	int found = users >= 0 && read_link(users, name, p, profile, container) == 0;
-	shut(users);
-	if (!found)
-		return -1;
-	snprintf(p->at, sizeof p->at, "%s/%s/%s", PROFILES, profile, container);
-	p->directory = descend((const char *const[]){ "profiles", profile, container, NULL });
+	int state = berth_open_root(AT_FDCWD, STATE);
+	p->directory = find(state, uid, p);
+	shut(state);
 	return p->directory < 0 ? -1 : 0;
 }
 

@@ -49,7 +49,8 @@ func TestLeaseOfAConnection(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { served.Close() })
-			more := "mount -t tmpfs -o mode=755 none /var/lib; mkdir /var/lib/berth; mount --bind " + dir + "/berth /var/lib/berth; ln -s ../profiles/default/box /var/lib/berth/users/4711"
+			more := "mount -t tmpfs -o mode=755 none /var/lib; mkdir /var/lib/berth; mount --bind " + dir + "/berth /var/lib/berth; " +
+				"ln -s ../profiles/default/box /var/lib/berth/users/4711"
 			l := logIn(t, more, "session required "+built.module+"\nsession required "+built.module+" container")
 			t.Cleanup(l.end)
 			lease := filepath.Join(place, "lease")

@@ -51,12 +51,14 @@ func TestProcessesAreHidden(t *testing.T) {
 	if r := direct("alice", others); r.Out != "0\n0\nalice\n" {
 		t.Errorf("whom alice sees: %+v", r)
 	}
-	own := "tmux new-session -d 'exec sleep 3000'; pgrep -c -u alice -x sleep; sleep 3000 & BERTH_PROBE=seize /home/probe $!; kill $!; tmux kill-server"
+	own := "tmux new-session -d 'exec sleep 3000'; pgrep -c -u alice -x sleep; " +
+		"sleep 3000 & BERTH_PROBE=seize /home/probe $!; kill $!; tmux kill-server"
 	if r := direct("alice", own); r.Out != "1\nup\nseized\n" {
 		t.Errorf("what alice does with her own: %+v", r)
 	}
 	// Container root's processes see all: the engine's, too.
-	if out, err := exec.Command("docker", "exec", l.Container(t), "ps", "-eo", "args").Output(); err != nil || !strings.Contains(string(out), "bobs-sleep") {
+	out, err := exec.Command("docker", "exec", l.Container(t), "ps", "-eo", "args").Output()
+	if err != nil || !strings.Contains(string(out), "bobs-sleep") {
 		t.Errorf("root: %s, %v", out, err)
 	}
 	bob.disconnect()

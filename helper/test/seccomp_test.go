@@ -18,7 +18,8 @@ import (
 func buildCalls(t *testing.T, l *labs.Lab) (path string) {
 	t.Helper()
 	path = filepath.Join(l.Dir, "home", "calls")
-	if out, err := exec.Command("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", path, "testdata/calls.c").CombinedOutput(); err != nil {
+	compile := exec.Command("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", path, "testdata/calls.c")
+	if out, err := compile.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return path

@@ -91,7 +91,7 @@ func TestFailedSettleIsRetriedLater(t *testing.T) {
 		}
 		tries(n + 1)
 	}
-	if log := l.Exec(t, "cat", l.Path("log")); !strings.Contains(log, "settle: /usr/sbin/berth: exit status 3") || strings.Contains(log, "exec: /usr/sbin/berth") {
+	if log := l.Exec(t, "cat", l.Path("log")); !strings.Contains(log, "prepare: /usr/sbin/berth: exit status 3") || strings.Contains(log, "exec: /usr/sbin/berth") {
 		t.Errorf("the log:\n%s", log)
 	}
 	l.Exec(t, "touch", "-d", "61 seconds ago", l.Path("serve/unsettled"))

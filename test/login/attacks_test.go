@@ -38,6 +38,8 @@ type attack struct {
 }
 
 var attacks = []attack{
+	{name: "the name of bob's tmux", use: "tmux new -d true; s=$?; rm -rf /tmp/tmux-$(id -u); exit $s",
+		take: `mkdir "/tmp/tmux-$victim" or die;`},
 	{name: "all terminals", tty: true, use: "tty",
 		take: `each_of(4, sub { POSIX::setsid(); take(sub { my $f; open($f, "+<", "/dev/ptmx") ? $f : undef }) });`},
 	{name: "all POSIX message queues", use: ": >/dev/mqueue/bob && rm /dev/mqueue/bob",
@@ -53,8 +55,6 @@ take(sub { my ($name, $attr) = ("q" . $n++, pack("q8", 0, 1, 1)); my $fd = sysca
 		take: `take(sub { my $pid = fork; sleep while defined $pid && !$pid; $pid });`},
 	{name: "busy loops", use: "true", holds: true,
 		take: `for (1 .. 200) { defined(my $pid = fork) or die "$!"; 1 until $pid }`},
-	{name: "the name of bob's tmux", use: "tmux new -d true; s=$?; rm -rf /tmp/tmux-$(id -u); exit $s",
-		take: `mkdir "/tmp/tmux-$victim" or die;`},
 	{name: "a port and an abstract name", use: `perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0); bind($s, pack_sockaddr_un("\0usual")) or die; socket(my $i, AF_INET, SOCK_STREAM, 0); bind($i, pack_sockaddr_in(8080, INADDR_LOOPBACK)) or die'`,
 		take: `socket(my $s, AF_UNIX, SOCK_STREAM, 0); bind($s, pack_sockaddr_un("\0usual")) or die; socket(my $i, AF_INET, SOCK_STREAM, 0); bind($i, pack_sockaddr_in(8080, INADDR_LOOPBACK)) or die; push @kept, $s, $i;`},
 }

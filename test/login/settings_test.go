@@ -22,13 +22,16 @@ import (
 // What the engine was asked for is in force in the container.
 func TestContainerSettings(t *testing.T) {
 	l := newLab(t, "[container]\nshm_size = \"5m\"\ncpus = 0.5\ncpu_weight = 30\ndns = [\"192.0.2.7\", \"192.0.2.1\"]\n")
-	const look = "df -k --output=size /dev/shm | tail -1; cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null || cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu.weight; grep ^nameserver /etc/resolv.conf"
+	const look = "df -k --output=size /dev/shm | tail -1; cd /sys/fs/cgroup; " +
+		"cat cpu/cpu.cfs_quota_us cpu/cpu.shares 2>/dev/null || cat cpu.max cpu.weight; grep ^nameserver /etc/resolv.conf"
 	got := strings.Join(strings.Fields(l.run(t, "alice", look)), " ")
-	if v1, v2 := "5120 50000 763 ", "5120 50000 100000 30 "; got != v1+"nameserver 192.0.2.7 nameserver 192.0.2.1" && got != v2+"nameserver 192.0.2.7 nameserver 192.0.2.1" {
+	const v1, v2, servers = "5120 50000 763", "5120 50000 100000 30", " nameserver 192.0.2.7 nameserver 192.0.2.1"
+	if got != v1+servers && got != v2+servers {
 		t.Errorf("%s", got)
 	}
 	// By default the host keeps some time for itself.
-	out := strings.Fields(lab.run(t, "alice", "nproc; cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 /sys/fs/cgroup/cpu.max"))
+	const quotaFile = "nproc; cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 /sys/fs/cgroup/cpu.max"
+	out := strings.Fields(lab.run(t, "alice", quotaFile))
 	var processors, quota float64
 	if _, err := fmt.Sscan(strings.Join(out, " "), &processors, &quota); err != nil || quota >= processors*100000 || quota < processors*90000 {
 		t.Errorf("%q, %v", out, err)
@@ -47,8 +50,10 @@ func TestOtherRuntime(t *testing.T) {
 	}
 	e := labs.NewEngine(t, fmt.Sprintf(`{"runtimes": {"crun": {"path": %q}}}`, crun))
 	for _, transport := range transports() {
-		l := newLab(t, fmt.Sprintf("transport = %q\n[engine]\nsocket = %q\n[container]\nimage = \"berth:busybox\"\nruntime = \"crun\"\n", transport, e.Socket))
-		r := finish(l.SSH("alice", "id -un; stat -c %u .; grep -E '^(Seccomp|CapBnd|NoNewPrivs):' /proc/self/status | tr -d '\\t'; ls -d /proc/1"))
+		l := newLab(t, fmt.Sprintf("transport = %q\n[engine]\nsocket = %q\n"+
+			"[container]\nimage = \"berth:busybox\"\nruntime = \"crun\"\n", transport, e.Socket))
+		const look = "id -un; stat -c %u .; grep -E '^(Seccomp|CapBnd|NoNewPrivs):' /proc/self/status | tr -d '\\t'; ls -d /proc/1"
+		r := finish(l.SSH("alice", look))
 		if want := fmt.Sprintf("alice\n%s\nCapBnd:00000000000000e0\nNoNewPrivs:1\nSeccomp:2\n", l.UID(t, "alice")); r.Out != want {
 			t.Errorf("%s: %+v, want %q", transport, r, want)
 		}

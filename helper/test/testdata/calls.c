@@ -71,7 +71,8 @@ static long vsock_32(void)
 	args[0] = AF_VSOCK;
 	args[1] = SOCK_STREAM;
 	args[2] = 0;
-	__asm__ volatile("int $0x80" : "=a"(result) : "a"(102 /* socketcall */), "b"(1 /* SYS_SOCKET */), "c"(args) : "memory", "r8", "r9", "r10", "r11");
+	__asm__ volatile("int $0x80" : "=a"(result) : "a"(102 /* socketcall */), "b"(1 /* SYS_SOCKET */), "c"(args)
+			 : "memory", "r8", "r9", "r10", "r11");
 	if (result >= 0)
 		return result;
 	errno = -result;

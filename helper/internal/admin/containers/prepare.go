@@ -97,9 +97,6 @@ func (h Host) makeUser(ctx context.Context, c Container) error {
 			return fmt.Errorf("container.mount: %w", err)
 		}
 	}
-	if err := h.Engine.EnsureImage(ctx, c.Policy); err != nil {
-		return err
-	}
 	if err := h.Engine.CreateUser(ctx, c.Policy); err != nil {
 		return err
 	}

@@ -71,6 +71,11 @@ func (k Keeper) Settle(ptyMax int64) (notes []string, err error) {
 // and its children to 0. A score that root writes is also the lowest that the process and
 // its descendants may choose for themselves (fs/proc/base.c, oom_score_adj_min).
 func setScores(c Count) error {
+	if c.OnDemand {
+		// It starts supervisors when nobody settles, so all have the sessions' score. The
+		// keeper is the smallest process, and only one user's sessions depend on it.
+		return setScore(c.PID, 0)
+	}
 	ids, err := childrenOf(c.PID)
 	if err != nil {
 		return err

@@ -51,7 +51,8 @@ func TestPropagation(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	shared, private, below, link := filepath.Join(dir, "shared place"), filepath.Join(dir, "private"), filepath.Join(dir, "shared place/below"), filepath.Join(dir, "link")
+	shared, private, link := filepath.Join(dir, "shared place"), filepath.Join(dir, "private"), filepath.Join(dir, "link")
+	below := filepath.Join(shared, "below")
 	mountTmpfs(t, shared, unix.MS_SHARED)
 	mountTmpfs(t, private, unix.MS_PRIVATE)
 	if err := os.Mkdir(below, 0o755); err != nil {
