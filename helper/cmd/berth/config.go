@@ -4,11 +4,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"berth/helper/internal/admin/containers"
 	"berth/helper/internal/admin/explain"
 	"berth/helper/internal/admin/hostfiles"
+	"berth/helper/internal/admin/sshdcheck"
+	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/link/record"
 	"berth/helper/internal/link/rootfile"
 	"berth/helper/internal/policy"
@@ -58,7 +62,7 @@ func explainCommand(config *string) *cobra.Command {
 	cmd := &cobra.Command{Use: "explain user", Short: "say what will happen at a user's next login, and which line says so", Args: cobra.ExactArgs(1)}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return runWith(config, func(_ context.Context, cmd *cobra.Command, h containers.Host) error {
+		return runWith(config, func(ctx context.Context, cmd *cobra.Command, h containers.Host) error {
 			settings, err := policy.Show(*config)
 			if err != nil {
 				return err
@@ -80,8 +84,20 @@ func explainCommand(config *string) *cobra.Command {
 				return err
 			}
 			e.UID = uid
-			if refused != nil {
+			if refused == nil {
+				refused = h.CheckUser(p, known, uid)
+			}
+			if r := (*loginerror.Refusal)(nil); errors.As(refused, &r) {
+				e.Refused = r.User
+			} else if refused != nil {
 				e.Refused = refused.Error()
+			}
+			confined, err := sshdcheck.This(h.Dirs.Session()).ConfinedUsers(ctx)
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(confined, known.User) {
+				e.Host = "sshd does not confine this user: a login gets the host, and no container"
 			}
 			if asJSON {
 				return printJSON(cmd, e)

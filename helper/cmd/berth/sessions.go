@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,13 +63,13 @@ func endCommand(config *string) *cobra.Command {
 					}
 					found = true
 					if eerr := s.End(message); eerr != nil {
-						err = errors.Join(err, fmt.Errorf("%s of %s: %w", s.ID, s.User, eerr))
+						err = errors.Join(err, fmt.Errorf("session %s of %s: %w", s.ID, s.User, eerr))
 						continue
 					}
-					cmd.Printf("%s of %s is being ended\n", s.ID, s.User)
+					cmd.Printf("session %s of %s is being ended\n", cmp.Or(s.ID, "without an id"), s.User)
 				}
 				if !found {
-					err = errors.Join(err, fmt.Errorf("no session has the id, and no user with a session the name, %s", what))
+					err = errors.Join(err, fmt.Errorf("%s is no open session, and no user who has one; `berth sessions` lists them", what))
 				}
 			}
 			return err
@@ -86,8 +87,20 @@ func drainCommand(config *string) *cobra.Command {
 		if err := cobra.OnlyValidArgs(cmd, args); err != nil {
 			return err
 		}
-		return runWith(config, func(_ context.Context, _ *cobra.Command, h containers.Host) error {
-			return h.Drain(args[0] == "on", message)
+		if args[0] == "off" && message != "" {
+			return errors.New("--message goes with `berth drain on`")
+		}
+		return runWith(config, func(_ context.Context, cmd *cobra.Command, h containers.Host) error {
+			if err := h.Drain(args[0] == "on", message); err != nil {
+				return err
+			}
+			if args[0] == "off" {
+				cmd.Println("sessions can begin again")
+				return nil
+			}
+			all, err := h.Sessions()
+			cmd.Printf("no session begins any more; %s open\n", containers.Sessions(len(all)))
+			return err
 		})(cmd, nil)
 	}
 	return cmd

@@ -105,7 +105,7 @@ var containerKeys = map[string]key{
 		defaultMounts, checkMounts, showMounts),
 	"pids_limit":     number(func(p *Policy) *int64 { return &p.Container.PidsLimit }, 16384, 16, 1<<16),
 	"user_processes": number(func(p *Policy) *int64 { return &p.Container.UserProcesses }, 2048, 16, 4<<20),
-	"pty_max":        number(func(p *Policy) *int64 { return &p.Container.PTYMax }, 2048, 16, 1<<20),
+	"pty_max":        number(func(p *Policy) *int64 { return &p.Container.PTYMax }, defaultPTYMax, 16, 1<<20),
 	"memory":         newKey(func(p *Policy) *int64 { return &p.Container.Memory }, 2<<30, checkMemory, showSize),
 	"shm_size":       newKey(func(p *Policy) *int64 { return &p.Container.ShmSize }, 64<<20, checkShmSize, showSize),
 	"cpus":           newKey(func(p *Policy) **float64 { return &p.Container.CPUs }, nil, checkCPUs, showCPUs),
@@ -122,6 +122,9 @@ var containerKeys = map[string]key{
 
 // The defaults of mode shared (adoptMode).
 const defaultRestart = "always"
+
+// defaultPTYMax is that of mode shared.
+const defaultPTYMax = 2048
 
 var defaultMounts = []Mount{{Source: "/home", Target: "/home"}}
 

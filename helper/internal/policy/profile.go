@@ -88,11 +88,13 @@ func (p *Policy) adoptMode(before string) {
 	if p.Mode == before {
 		return
 	}
-	p.Container.Mounts, p.Container.Restart = defaultMounts, defaultRestart
+	p.Container.Mounts, p.Container.Restart, p.Container.PTYMax = defaultMounts, defaultRestart, defaultPTYMax
 	if p.Mode == PerUser {
 		p.Container.Mounts = []Mount{{Source: "%h", Target: "%h"}}
 		// A crash brings the container back, and an idle end does not.
 		p.Container.Restart = "on-failure"
+		// All containers share the kernel's 3,072 (kernel.pty.max).
+		p.Container.PTYMax = 128
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"berth/helper/internal/admin/control"
 	"berth/helper/internal/admin/engine"
@@ -109,7 +110,7 @@ type Report struct {
 
 // Status finds out how all containers are. Its error is why logins would fail.
 func (h Host) Status(ctx context.Context) (Report, error) {
-	var r Report
+	r := Report{Containers: []Status{}} // JSON has a list even of none
 	list, err := h.Shared()
 	if err != nil {
 		return r, err
@@ -202,21 +203,29 @@ func (h Host) outdated(ctx context.Context, f engine.UserContainer) []string {
 func (r Report) Write(w io.Writer, config string, socket string) {
 	fmt.Fprintf(w, "engine      %s at %s\nconfigured  in %s\n", cmp.Or(r.EngineError, r.Engine), socket, config)
 	if r.Drained != "" {
-		fmt.Fprintf(w, "drained     %s\n", r.Drained)
+		fmt.Fprintf(w, "drained     no session begins; users read: %s\n", r.Drained)
 	}
 	for _, s := range r.Containers {
 		s.Write(w)
 	}
 	for _, u := range r.Users {
-		fmt.Fprintf(w, "user        %s: %s, %s, %d sessions", u.User, u.Container, u.Status, u.Sessions)
+		fmt.Fprintf(w, "user        %s: %s, %s, %s", u.User, u.Container, u.Status, Sessions(u.Sessions))
 		if len(u.Outdated) > 0 {
-			fmt.Fprintf(w, "; the next one will differ: %v", u.Outdated)
+			fmt.Fprintf(w, "; the next one will differ: %s", strings.Join(u.Outdated, ", "))
 		}
 		fmt.Fprintln(w)
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "note        %s\n", note)
 	}
+}
+
+// Sessions is a number of sessions, as a person says it.
+func Sessions(n int) string {
+	if n == 1 {
+		return "1 session"
+	}
+	return fmt.Sprintf("%d sessions", n)
 }
 
 // DownUsers removes the containers of mode user, and ends the sessions in them.

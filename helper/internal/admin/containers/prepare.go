@@ -16,6 +16,7 @@ import (
 
 	"berth/helper/internal/admin/control"
 	"berth/helper/internal/admin/hostfiles"
+	"berth/helper/internal/link/access"
 	"berth/helper/internal/link/drain"
 	"berth/helper/internal/link/paths"
 	"berth/helper/internal/link/record"
@@ -39,6 +40,19 @@ func (h Host) PolicyOf(known record.Record, uid uint32) (policy.Policy, error) {
 		return p, nil
 	}
 	return p.ForUser(policy.Person{Name: known.User, UID: uid, GID: known.GID, Home: known.Home})
+}
+
+// CheckUser returns why a login of the user would be refused now, or nil.
+func (h Host) CheckUser(p policy.Policy, known record.Record, uid uint32) error {
+	group, err := hostfiles.EngineGroup(p.Engine.Socket)
+	if err != nil {
+		return err
+	}
+	caller := access.Caller{UID: uid, GID: known.GID, Groups: slices.Collect(maps.Keys(known.Groups)), HasAccount: true, Name: known.User}
+	if err := access.Check(caller, access.Limits{UIDMin: p.Users.UIDMin, UIDMax: p.Users.UIDMax, RootGroups: []uint32{group}}); err != nil {
+		return err
+	}
+	return drain.Check(h.Dirs.DrainFile())
 }
 
 // Prepare does what only root can do for a user's session, before it begins: it notes which container is

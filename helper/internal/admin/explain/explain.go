@@ -20,16 +20,18 @@ import (
 
 // Explanation is the JSON of `berth explain`.
 type Explanation struct {
-	User      string    `json:"user"`
-	UID       uint32    `json:"uid"`
-	Groups    []string  `json:"groups"`
-	Profile   string    `json:"profile"`
-	Why       string    `json:"why"` // the user has this profile
-	Container string    `json:"container"`
-	Shells    []string  `json:"shells"` // the first that is in the image
-	Allowed   []string  `json:"allowed"`
-	Refused   string    `json:"refused,omitempty"` // why nobody may log in as this user
-	Settings  []Setting `json:"settings"`
+	User      string   `json:"user"`
+	UID       uint32   `json:"uid"`
+	Groups    []string `json:"groups"`
+	Profile   string   `json:"profile"`
+	Why       string   `json:"why"` // the user has this profile
+	Container string   `json:"container"`
+	Shells    []string `json:"shells"` // the first that is in the image
+	Allowed   []string `json:"allowed"`
+	Refused   string   `json:"refused,omitempty"` // what this user would read instead of a prompt
+	// Host is why this user's login never comes to berth, and gets the host.
+	Host     string    `json:"host,omitempty"`
+	Settings []Setting `json:"settings"`
 }
 
 // Setting is one key of berth.toml as it counts for the user.
@@ -98,6 +100,9 @@ func Explain(p policy.Policy, who record.Record, settings []policy.Setting, path
 func (e Explanation) Write(w io.Writer) {
 	fmt.Fprintf(w, "user        %s, uid %d, groups %s\nprofile     %s (%s)\ncontainer   %s\nshell       %s\nmay ask for %s\n",
 		e.User, e.UID, strings.Join(e.Groups, " "), e.Profile, e.Why, e.Container, strings.Join(e.Shells, ", else "), strings.Join(e.Allowed, ", "))
+	if e.Host != "" {
+		fmt.Fprintf(w, "host        %s\n", e.Host)
+	}
 	if e.Refused != "" {
 		fmt.Fprintf(w, "refused     %s\n", e.Refused)
 	}

@@ -50,7 +50,7 @@ type Container struct {
 // List lists the sessions in containers, the longest first. dir is where sessions keep a file each
 // (sessionlog.Dir), and name says what the uid's account is called.
 func List(containers []Container, dir string, name func(uid uint32) string) ([]Session, error) {
-	var all []Session
+	all := []Session{} // JSON has a list even of none
 	for _, c := range containers {
 		found, err := c.Keeper.List()
 		if err != nil {
