@@ -19,7 +19,12 @@ import (
 const takeAll = `use strict; use Socket; use POSIX ();
 my ($mark, $victim) = @ARGV; $0 = $mark; $| = 1; my @kept;
 sub take { my ($do) = @_; while (defined(my $one = $do->())) { push @kept, $one } }
-sub each_of { my ($n, $do) = @_; pipe(my $r, my $w); for (1 .. $n) { defined(my $pid = fork) or last; next if $pid; close $r; $do->(); syswrite $w, "x"; sleep while 1 } close $w; sysread($r, my $x, 1) for 1 .. $n }
+sub each_of {
+	my ($n, $do) = @_;
+	pipe(my $r, my $w);
+	for (1 .. $n) { defined(my $pid = fork) or die "$!"; next if $pid; $do->(); syswrite $w, "x"; sleep while 1 }
+	sysread($r, my $x, 1) for 1 .. $n;
+}
 `
 
 // hold is their tail.
@@ -27,6 +32,10 @@ const hold = `
 print "ready\n"; sleep while 1;
 __END__
 `
+
+// names takes a port and an abstract name.
+const names = `use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0); bind($s, pack_sockaddr_un("\0usual")) or die;
+socket(my $i, AF_INET, SOCK_STREAM, 0); bind($i, pack_sockaddr_in(8080, INADDR_LOOPBACK)) or die; `
 
 // An attack is what one user does to the others of a container (SECURITY.md).
 type attack struct {
@@ -43,27 +52,32 @@ var attacks = []attack{
 	{name: "all terminals", tty: true, use: "tty",
 		take: `each_of(4, sub { POSIX::setsid(); take(sub { my $f; open($f, "+<", "/dev/ptmx") ? $f : undef }) });`},
 	{name: "all POSIX message queues", use: ": >/dev/mqueue/bob && rm /dev/mqueue/bob",
-		take: `my ($n, $open) = (0, (POSIX::uname())[4] eq "x86_64" ? 240 : 180);
-take(sub { my ($name, $attr) = ("q" . $n++, pack("q8", 0, 1, 1)); my $fd = syscall($open, $name, 0102, 0600, $attr); $fd < 0 ? undef : $fd });`},
-	{name: "all System V ids", use: "perl -e 'exit !(defined shmget(0, 1, 01600) and defined msgget(0, 01600) and defined semget(0, 1, 01600))'",
+		take: `my ($n, $open, $attr) = (0, (POSIX::uname())[4] eq "x86_64" ? 240 : 180, pack("q8", 0, 1, 1));
+take(sub { my $name = "q" . $n++; my $fd = syscall($open, $name, 0102, 0600, $attr); $fd < 0 ? undef : $fd });`},
+	{name: "all System V ids",
+		use:  "perl -e 'exit !(defined shmget(0, 1, 01600) and defined msgget(0, 01600) and defined semget(0, 1, 01600))'",
 		take: `take(sub { shmget(0, 1, 0600) }); take(sub { msgget(0, 0600) }); take(sub { semget(0, 1, 0600) });`},
-	{name: "all space in memory", use: "for d in /tmp /var/tmp /dev/shm; do echo x >$d/bob && test -s $d/bob || exit 1; done; rm -f {/tmp,/var/tmp,/dev/shm}/bob",
-		take: `for my $d ("/tmp", "/var/tmp", "/dev/shm") { open(my $f, ">", "$d/full") or die; take(sub { syswrite($f, "x" x 65536) }); take(sub { syswrite($f, "x") ? 1 : undef }) }`},
+	{name: "all space in memory",
+		use: "for d in /tmp /var/tmp /dev/shm; do echo x >$d/bob && test -s $d/bob || exit 1; done; rm -f {/tmp,/var/tmp,/dev/shm}/bob",
+		take: `for my $d ("/tmp", "/var/tmp", "/dev/shm") {
+	open(my $f, ">", "$d/full") or die;
+	for my $size (65536, 1) { take(sub { syswrite($f, "x" x $size) }) }
+}`},
 	{name: "all inodes", use: "mkdir /tmp/bob && rmdir /tmp/bob",
 		take: `mkdir "/tmp/many"; my $n = 0; take(sub { open(my $f, ">", "/tmp/many/" . $n++) ? 1 : undef });`},
 	{name: "all processes", use: "for i in 1 2 3 4 5; do sleep 0.01 & done; wait", holds: true,
 		take: `take(sub { my $pid = fork; sleep while defined $pid && !$pid; $pid });`},
 	{name: "busy loops", use: "true", holds: true,
 		take: `for (1 .. 200) { defined(my $pid = fork) or die "$!"; 1 until $pid }`},
-	{name: "a port and an abstract name", use: `perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0); bind($s, pack_sockaddr_un("\0usual")) or die; socket(my $i, AF_INET, SOCK_STREAM, 0); bind($i, pack_sockaddr_in(8080, INADDR_LOOPBACK)) or die'`,
-		take: `socket(my $s, AF_UNIX, SOCK_STREAM, 0); bind($s, pack_sockaddr_un("\0usual")) or die; socket(my $i, AF_INET, SOCK_STREAM, 0); bind($i, pack_sockaddr_in(8080, INADDR_LOOPBACK)) or die; push @kept, $s, $i;`},
+	{name: "a port and an abstract name", use: "perl -e '" + names + "'", take: names + `push @kept, $s, $i;`},
 }
 
 // attackable is a lab whose containers are quickly full.
 func attackable(t *testing.T, mode string) *Lab {
 	t.Helper()
 	return newLab(t, fmt.Sprintf("transport = \"direct\"\nmode = %q\n[container]\nuser_processes = 500\nshm_size = \"8m\"\n"+
-		"tmpfs = { \"/tmp\" = \"mode=1777,size=8m,nr_inodes=4096\", \"/var/tmp\" = \"mode=1777,size=8m\", \"/run\" = \"mode=0755,noexec,nosuid,nodev,size=16m\" }\n", mode))
+		"[container.tmpfs]\n\"/tmp\" = \"mode=1777,size=8m,nr_inodes=4096\"\n\"/var/tmp\" = \"mode=1777,size=8m\"\n"+
+		"\"/run\" = \"mode=0755,noexec,nosuid,nodev,size=16m\"\n", mode))
 }
 
 // begin has alice attack, until the test ends, and returns the name that her processes have.
