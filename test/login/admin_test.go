@@ -61,7 +61,8 @@ func TestExplain(t *testing.T) {
 	if got := l.containerOf(t, "alice"); got != e.Container {
 		t.Errorf("alice is in %s, and berth explain says %s", got, e.Container)
 	}
-	if out := l.Exec(t, "berth", "explain", "alice"); !strings.Contains(out, "\nmode                     = \"user\"  # "+at(`mode = "user"`)+"\n") {
+	line := "\nmode                     = \"user\"  # " + at(`mode = "user"`) + "\n"
+	if out := l.Exec(t, "berth", "explain", "alice"); !strings.Contains(out, line) {
 		t.Errorf("%s", out)
 	}
 	if e := jsonOf[explanation](t, l, "explain", "bob"); e.Profile != "default" || e.Container != l.Container(t) || e.Refused+e.Host != "" {
@@ -162,7 +163,8 @@ func TestEnd(t *testing.T) {
 	first := l.shell(t, "bob")
 	id := l.awaitSessions(t, 1)[0].ID
 	second := l.shell(t, "bob")
-	if out := l.Exec(t, "berth", "end", id, "--message", "The disk is full, ask at the desk"); out != "session "+id+" of bob is being ended\n" {
+	out := l.Exec(t, "berth", "end", id, "--message", "The disk is full, ask at the desk")
+	if out != "session "+id+" of bob is being ended\n" {
 		t.Errorf("%q", out)
 	}
 	first.expect(`berth: The disk is full, ask at the desk \(id ` + id + `\)\r\n`)

@@ -19,7 +19,11 @@ $0 = $mark;
 umask 0;
 for my $dir ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", $ENV{HOME}) { open(my $f, ">", "$dir/$mark") or die "$dir: $!" }
 chmod 0755, $ENV{HOME} or die;
-sub server { my ($name) = @_; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; bind($s, pack_sockaddr_un($name)) or die "$name: $!"; listen($s, 9) or die; $s }
+sub server {
+	my ($name) = @_;
+	socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; bind($s, pack_sockaddr_un($name)) or die "$name: $!"; listen($s, 9) or die;
+	return $s;
+}
 my @servers = (server("/tmp/$mark.sock"), server("\0$mark"));
 my $port = IO::Socket::INET->new(Listen => 9, LocalAddr => "127.0.0.1") or die;
 defined shmget($key, 4096, 01666) or die; defined msgget($key, 01666) or die; defined semget($key, 1, 01666) or die;

@@ -87,7 +87,7 @@ func (c Container) Up(ctx context.Context, options UpOptions) error {
 	}
 	recreate := options.Recreate && state.Exists && len(state.Differences) > 0
 	if count, err := c.Keeper.Count(); recreate && options.IdleOnly && err == nil && count.Sessions > 0 {
-		c.note("%s has %d sessions and stays as it is", c.name(), count.Sessions)
+		c.note("%s has %s and stays as it is", c.name(), Sessions(count.Sessions))
 		recreate = false
 	}
 	if recreate || !state.Exists {

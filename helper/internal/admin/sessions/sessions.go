@@ -10,6 +10,7 @@ package sessions
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,14 +48,16 @@ type Container struct {
 	Keeper        control.Keeper
 }
 
-// List lists the sessions in containers, the longest first. dir is where sessions keep a file each
+// List lists the sessions in containers, the longest first; its error is about those that do not answer. dir is where sessions keep a file each
 // (sessionlog.Dir), and name says what the uid's account is called.
 func List(containers []Container, dir string, name func(uid uint32) string) ([]Session, error) {
 	all := []Session{} // JSON has a list even of none
+	var errs error
 	for _, c := range containers {
 		found, err := c.Keeper.List()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Name, err)
+			errs = errors.Join(errs, fmt.Errorf("%s: %w", c.Name, err))
+			continue
 		}
 		files := map[uint32]map[string]int{}
 		for _, f := range found {
@@ -70,7 +73,7 @@ func List(containers []Container, dir string, name func(uid uint32) string) ([]S
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Session) int { return a.Since.Compare(b.Since) })
-	return all, nil
+	return all, errs
 }
 
 // maxEnvironment is how much of a process's environment is read, in bytes.

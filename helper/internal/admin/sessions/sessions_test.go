@@ -137,7 +137,10 @@ func TestListOfNone(t *testing.T) {
 	if all, err := List(nil, t.TempDir(), nil); all == nil || len(all) != 0 || err != nil {
 		t.Errorf("%v, %v", all, err)
 	}
-	if _, err := List([]Container{{"default", "berth-x", control.At(t.TempDir())}}, t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), "berth-x") {
-		t.Errorf("%v", err)
+	answers, _ := keeper(t, "12 4242 200 direct -\n")
+	both := []Container{{"default", "berth-x", control.At(t.TempDir())}, {"default", "berth-y", answers}}
+	all, err := List(both, t.TempDir(), func(uint32) string { return "x" })
+	if err == nil || !strings.Contains(err.Error(), "berth-x") || len(all) != 1 {
+		t.Errorf("%v, %v", all, err)
 	}
 }
