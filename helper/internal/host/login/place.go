@@ -28,13 +28,19 @@ func FindPlace() (Place, error) {
 	if err != nil {
 		return Place{}, fmt.Errorf("%w: %w; run `berth up`", loginerror.ErrNoContainer, err)
 	}
+	return parsePlace(target)
+}
+
+func parsePlace(target string) (Place, error) {
 	rest, found := strings.CutPrefix(target, filepath.Join("..", filepath.Base(policy.ProfilesDir))+"/")
 	profile, container, whole := strings.Cut(rest, "/")
-	if !found || !whole || profile == "" || container == "" || strings.Contains(container, "/") {
+	if !found || !whole || !isName(profile) || !isName(container) {
 		return Place{}, fmt.Errorf("%w: the link in %s leads to %q", loginerror.ErrNoContainer, policy.UsersDir, target)
 	}
 	return Place{profile, container}, nil
 }
+
+func isName(s string) bool { return s != "" && !strings.HasPrefix(s, ".") && !strings.Contains(s, "/") }
 
 // Socket is where the container serves sessions.
 func (p Place) Socket() string {

@@ -60,3 +60,32 @@ func TestCheck(t *testing.T) {
 		t.Errorf("without a name: %q", r.User)
 	}
 }
+
+// Whom a profile is for, by their ids.
+func TestCover(t *testing.T) {
+	limits := Limits{UIDMin: 1000, UIDMax: 1 << 31}
+	for _, c := range []struct {
+		name  string
+		cover Cover
+		in    bool
+	}{
+		{"everybody", Cover{}, true},
+		{"by uid", Cover{Closed: true, Only: IDs{UIDs: []uint32{7, 1001}}}, true},
+		{"by group", Cover{Closed: true, Only: IDs{GIDs: []uint32{50}}}, true},
+		{"by primary group", Cover{Closed: true, Only: IDs{GIDs: []uint32{1001}}}, true},
+		{"somebody else", Cover{Closed: true, Only: IDs{UIDs: []uint32{1002}, GIDs: []uint32{51}}}, false},
+		{"nobody", Cover{Closed: true}, false},
+		{"another profile comes first", Cover{Closed: true, Only: IDs{GIDs: []uint32{50}}, Except: IDs{UIDs: []uint32{1001}}}, false},
+		{"another profile has the group", Cover{Except: IDs{GIDs: []uint32{50}}}, false},
+		{"a uid is no gid", Cover{Except: IDs{UIDs: []uint32{50}, GIDs: []uint32{1002}}}, true},
+	} {
+		limits.Cover = c.cover
+		err := Check(Caller{UID: 1001, GID: 1001, Groups: []uint32{50}}, limits)
+		if (err == nil) != c.in {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if err != nil && !strings.Contains(loginerror.Of(err, "").User, "connect again") {
+			t.Errorf("%s: the user is told %q", c.name, loginerror.Of(err, "").User)
+		}
+	}
+}
