@@ -24,6 +24,8 @@
 
 /* How often it is tried to settle a container with which that fails, in seconds. */
 #define SETTLE_AGAIN 60
+/* How long a keeper may take to end, in ms: one that hangs is root's side's to end. */
+#define LEASE_MS 4000
 /* From when on the user is to know why it took so long. */
 #define SLOW_MS 1000
 
@@ -113,8 +115,8 @@ int berth_container(pam_handle_t *pamh, const struct passwd *pw, const struct be
 	long start = berth_now_ms(), end = start + o->timeout * 1000L;
 	struct place place;
 
-	/* A keeper that hangs while it ends its container is root's side's to end: that takes time, too. */
-	int lease = berth_lease_take(pw->pw_uid, &place, start + o->timeout * 500L);
+	long half = o->timeout * 500L;
+	int lease = berth_lease_take(pw->pw_uid, &place, start + (half < LEASE_MS ? half : LEASE_MS));
 	int failure = errno;
 	const char *why = unready(&place, lease, pw->pw_uid);
 	if (why) {

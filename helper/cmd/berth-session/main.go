@@ -8,6 +8,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"berth/helper/internal/host/login"
 	"berth/helper/internal/host/process"
 	"berth/helper/internal/host/session"
+	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/policy"
 
@@ -34,7 +36,14 @@ func main() {
 		Directory:   func(policy.Policy) identity.Directory { return &identity.Records{Dir: policy.NamesDir} },
 		EngineGroup: engineGroup,
 		Transport: func(p policy.Policy) (session.Transport, error) {
-			return direct.Transport(attempt, place.Socket(), patience(p), p.Transport == policy.Direct), nil
+			connect := direct.Transport(attempt, place.Socket(), patience(p), p.Transport == policy.Direct)
+			return func(ctx context.Context, identity []byte) (*lifeline.Conn, error) {
+				line, err := connect(ctx, identity)
+				if p.Mode == policy.PerUser && errors.Is(err, loginerror.ErrNotServed) {
+					err = loginerror.New(connectAgain, err)
+				}
+				return line, err
+			}, nil
 		},
 		Fallback: fallback,
 	})
@@ -48,6 +57,10 @@ func patience(p policy.Policy) time.Duration {
 	}
 	return p.Session.Timeout
 }
+
+// connectAgain is for a user whose own container does not run. A new session on this connection does not help:
+// root makes it when a connection opens.
+const connectAgain = "your container does not run; connect again, and tell the administrator if that does not help"
 
 // restartTime is how long the engine may take to start a container that has crashed.
 const restartTime = 3 * time.Second

@@ -22,6 +22,7 @@ import (
 	"unicode/utf8"
 
 	"berth/helper/internal/link/paths"
+	"berth/helper/internal/link/rootfile"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,7 +48,12 @@ const answerTimeout = 5 * time.Second
 // this host.
 func (k Keeper) ask(format string, args ...any) (lines []string, pid int, err error) {
 	path := filepath.Join(k.dir, paths.Control)
-	conn, err := net.DialTimeout("unix", path, answerTimeout)
+	pinned, release, err := rootfile.Pin(path)
+	defer release()
+	var conn net.Conn
+	if err == nil {
+		conn, err = net.DialTimeout("unix", pinned, answerTimeout)
+	}
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
 		return nil, 0, fmt.Errorf("%w: %w", ErrNoKeeper, err)
