@@ -118,6 +118,7 @@ int berth_container(pam_handle_t *pamh, const struct passwd *pw, const struct be
 	long half = o->timeout * 500L;
 	int lease = berth_lease_take(pw->pw_uid, &place, start + (half < LEASE_MS ? half : LEASE_MS));
 	int failure = errno;
+	int failed = 0;
 	const char *why = unready(&place, lease, pw->pw_uid);
 	if (why) {
 		if (o->debug)
@@ -131,8 +132,11 @@ int berth_container(pam_handle_t *pamh, const struct passwd *pw, const struct be
 			lease = berth_lease_take(pw->pw_uid, &place, end);
 			failure = errno;
 		}
-		if (prepared != PAM_SUCCESS && place.directory >= 0)
-			mark_failed(pamh, &place);
+		if (prepared != PAM_SUCCESS) {
+			failed = 1;
+			if (place.directory >= 0)
+				mark_failed(pamh, &place);
+		}
 		if (lease >= 0 && !serves(&place))
 			berth_log(pamh, LOG_ERR, "nobody serves in the container of %s, %s", pw->pw_name, place.at);
 	} else if (o->debug) {
@@ -143,7 +147,9 @@ int berth_container(pam_handle_t *pamh, const struct passwd *pw, const struct be
 	berth_lease_keep(pamh, lease);
 	berth_forget(&place);
 	long took = berth_now_ms() - start;
-	if (took > SLOW_MS) {
+	if (failed) {
+		pam_putenv(pamh, "BERTH_PREPARED=failed"); /* so that nobody waits for what does not come */
+	} else if (took > SLOW_MS) {
 		char variable[64];
 		snprintf(variable, sizeof variable, "BERTH_PREPARED=%ld", took);
 		pam_putenv(pamh, variable);

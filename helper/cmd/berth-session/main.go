@@ -8,7 +8,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -19,7 +18,6 @@ import (
 	"berth/helper/internal/host/login"
 	"berth/helper/internal/host/process"
 	"berth/helper/internal/host/session"
-	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/policy"
 
@@ -36,31 +34,24 @@ func main() {
 		Directory:   func(policy.Policy) identity.Directory { return &identity.Records{Dir: policy.NamesDir} },
 		EngineGroup: engineGroup,
 		Transport: func(p policy.Policy) (session.Transport, error) {
-			connect := direct.Transport(attempt, place.Socket(), patience(p), p.Transport == policy.Direct)
-			return func(ctx context.Context, identity []byte) (*lifeline.Conn, error) {
-				line, err := connect(ctx, identity)
-				if p.Mode == policy.PerUser && errors.Is(err, loginerror.ErrNotServed) {
-					err = loginerror.New(connectAgain, err)
-				}
-				return line, err
-			}, nil
+			return direct.Transport(attempt, place.Socket(), patience(p), p.Transport == policy.Direct), nil
 		},
 		Fallback: fallback,
 	})
 }
 
 // patience is how long to wait for a container that does not serve. One that is the user's own is not made
-// now, but when PAM opens a session: there is no use in waiting for more than its restart.
+// now, but when PAM opens a session: there is no use in waiting for more than its restart, and none at all
+// where PAM has just failed to make it.
 func patience(p policy.Policy) time.Duration {
-	if p.Mode == policy.PerUser {
-		return min(p.Session.Timeout, restartTime)
+	switch {
+	case p.Mode != policy.PerUser:
+		return p.Session.Timeout
+	case login.PrepareFailed():
+		return 0
 	}
-	return p.Session.Timeout
+	return min(p.Session.Timeout, restartTime)
 }
-
-// connectAgain is for a user whose own container does not run. A new session on this connection does not help:
-// root makes it when a connection opens.
-const connectAgain = "your container does not run; connect again, and tell the administrator if that does not help"
 
 // restartTime is how long the engine may take to start a container that has crashed.
 const restartTime = 3 * time.Second
