@@ -24,7 +24,7 @@ import (
 
 // conversation is a session that repeats what it is told.
 type conversation struct {
-	in  io.Writer
+	in  io.WriteCloser
 	out *bufio.Reader
 }
 

@@ -76,11 +76,28 @@ func (p *proxy) set(fault func(w http.ResponseWriter, r *http.Request) bool) {
 	p.fault = fault
 }
 
+// count counts the requests from now on whose path ends so.
+func (p *proxy) count(end string) func() int {
+	n := 0
+	p.set(func(_ http.ResponseWriter, r *http.Request) bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if strings.HasSuffix(r.URL.Path, end) {
+			n++
+		}
+		return false
+	})
+	return func() int {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return n
+	}
+}
+
 // first is a fault in the first n answers to what has the method, and a path that ends so.
 func first(n int, method, end string, answer http.HandlerFunc) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
-		path, _, _ := strings.Cut(r.URL.Path, "?")
-		if n == 0 || r.Method != method || !strings.HasSuffix(path, end) {
+		if n == 0 || r.Method != method || !strings.HasSuffix(r.URL.Path, end) {
 			return false
 		}
 		n--
