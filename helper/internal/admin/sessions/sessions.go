@@ -10,6 +10,7 @@ package sessions
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -53,6 +54,9 @@ func List(containers []Container, dir string, name func(uid uint32) string) ([]S
 	var all []Session
 	for _, c := range containers {
 		found, err := c.Keeper.List()
+		if errors.Is(err, control.ErrNoKeeper) {
+			continue // it has just ended, and all sessions in it
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Name, err)
 		}
