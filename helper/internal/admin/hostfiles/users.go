@@ -101,8 +101,16 @@ const maxLinks = 40
 // home for example, is not on the way.
 func CheckSource(path string) error {
 	links := 0
-	for dir, rest := "/", strings.TrimPrefix(path, "/"); rest != ""; {
+	for dir, rest := "/", path; rest != ""; {
 		name, after, _ := strings.Cut(rest, "/")
+		rest = after
+		switch name {
+		case "", ".":
+			continue
+		case "..": // of where a link has led, as in the kernel
+			dir = filepath.Dir(dir)
+			continue
+		}
 		entry := filepath.Join(dir, name)
 		if err := checkEntry(dir, entry); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
@@ -110,17 +118,17 @@ func CheckSource(path string) error {
 		target, err := os.Readlink(entry)
 		switch {
 		case errors.Is(err, unix.EINVAL): // no link
-			dir, rest = entry, after
+			dir = entry
 		case err != nil:
 			return fmt.Errorf("%s: %w", path, err)
 		case links == maxLinks:
 			return fmt.Errorf("%s: %w", path, unix.ELOOP)
 		default:
 			links++
-			if !filepath.IsAbs(target) {
-				target = filepath.Join(dir, target)
+			if filepath.IsAbs(target) {
+				dir = "/"
 			}
-			dir, rest = "/", strings.TrimPrefix(filepath.Join(target, after), "/")
+			rest = target + "/" + after
 		}
 	}
 	return nil
