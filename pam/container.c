@@ -24,6 +24,8 @@
 
 /* How often it is tried to settle a container with which that fails, in seconds. */
 #define SETTLE_AGAIN 60
+/* How long a keeper may take to end, in ms: one that hangs is root's side's to end. */
+#define LEASE_MS 4000
 /* From when on the user is to know why it took so long. */
 #define SLOW_MS 1000
 
@@ -113,9 +115,10 @@ int berth_container(pam_handle_t *pamh, const struct passwd *pw, const struct be
 	long start = berth_now_ms(), end = start + o->timeout * 1000L;
 	struct place place;
 
-	/* A keeper that hangs while it ends its container is root's side's to end: that takes time, too. */
-	int lease = berth_lease_take(pw->pw_uid, &place, start + o->timeout * 500L);
+	long half = o->timeout * 500L;
+	int lease = berth_lease_take(pw->pw_uid, &place, start + (half < LEASE_MS ? half : LEASE_MS));
 	int failure = errno;
+	int failed = 0;
 	const char *why = unready(&place, lease, pw->pw_uid);
 	if (why) {
 		if (o->debug)
@@ -129,8 +132,11 @@ int berth_container(pam_handle_t *pamh, const struct passwd *pw, const struct be
 			lease = berth_lease_take(pw->pw_uid, &place, end);
 			failure = errno;
 		}
-		if (prepared != PAM_SUCCESS && place.directory >= 0)
-			mark_failed(pamh, &place);
+		if (prepared != PAM_SUCCESS) {
+			failed = 1;
+			if (place.directory >= 0)
+				mark_failed(pamh, &place);
+		}
 		if (lease >= 0 && !serves(&place))
 			berth_log(pamh, LOG_ERR, "nobody serves in the container of %s, %s", pw->pw_name, place.at);
 	} else if (o->debug) {
@@ -141,7 +147,9 @@ int berth_container(pam_handle_t *pamh, const struct passwd *pw, const struct be
 	berth_lease_keep(pamh, lease);
 	berth_forget(&place);
 	long took = berth_now_ms() - start;
-	if (took > SLOW_MS) {
+	if (failed) {
+		pam_putenv(pamh, "BERTH_PREPARED=failed"); /* so that nobody waits for what does not come */
+	} else if (took > SLOW_MS) {
 		char variable[64];
 		snprintf(variable, sizeof variable, "BERTH_PREPARED=%ld", took);
 		pam_putenv(pamh, variable);

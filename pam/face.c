@@ -27,7 +27,7 @@
 /* Nobody's id, which NFS and user namespaces give to those they do not know. */
 #define NOBODY 65534
 #define TIMEOUT 30
-#define CONTAINER_TIMEOUT 8
+#define CONTAINER_TIMEOUT 60
 #define LONGEST_TIMEOUT 3600
 
 static void number(pam_handle_t *pamh, const char *option, const char *text, unsigned long low, unsigned long high, unsigned long *to)

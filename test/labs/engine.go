@@ -96,3 +96,6 @@ func (e *Engine) Kill() {
 	_ = e.daemon.Wait()
 	e.daemon = nil
 }
+
+// PID is the daemon's.
+func (e *Engine) PID() int { return e.daemon.Process.Pid }

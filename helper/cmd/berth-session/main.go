@@ -41,12 +41,16 @@ func main() {
 }
 
 // patience is how long to wait for a container that does not serve. One that is the user's own is not made
-// now, but when PAM opens a session: there is no use in waiting for more than its restart.
+// now, but when PAM opens a session: there is no use in waiting for more than its restart, and none at all
+// where PAM has just failed to make it.
 func patience(p policy.Policy) time.Duration {
-	if p.Mode == policy.PerUser {
-		return min(p.Session.Timeout, restartTime)
+	switch {
+	case p.Mode != policy.PerUser:
+		return p.Session.Timeout
+	case login.PrepareFailed():
+		return 0
 	}
-	return p.Session.Timeout
+	return min(p.Session.Timeout, restartTime)
 }
 
 // restartTime is how long the engine may take to start a container that has crashed.

@@ -196,7 +196,7 @@ func (p Policy) ForUser(u Person) (Policy, error) {
 		if err := checkMount(m); err != nil {
 			return p, fmt.Errorf("container.mount: %s at %s: %w", m.Source, m.Target, err)
 		}
-		if m.Source != u.Home && covers(m.Source, u.Home) {
+		if m.Source == "/home" || m.Source != u.Home && covers(m.Source, u.Home) {
 			return p, fmt.Errorf("container.mount: %s holds the homes of others, too: the home of %s is %s", m.Source, u.Name, u.Home)
 		}
 		mounts = append(mounts, m)

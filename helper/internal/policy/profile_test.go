@@ -82,7 +82,7 @@ func TestForUser(t *testing.T) {
 	for _, u := range []Person{
 		{Name: "a", Home: "/"}, {Name: "a", Home: "/etc"}, {Name: "a", Home: "/var/lib/docker/x"}, {Name: "a", Home: "/home/../etc"},
 		{Name: "a", Home: "home"}, {Name: "a", Home: ""}, {Name: "../a", Home: "/home/a"}, {Name: "a/b", Home: "/home/a"}, {Name: "", Home: "/home/a"},
-		{Name: "a", Home: "/srv/a/0/0/100%/deeper"},
+		{Name: "a", Home: "/srv/a/0/0/100%/deeper"}, {Name: "a", Home: "/home"}, {Name: "..", Home: "/home/a"},
 	} {
 		if p, err := students.ForUser(u); err == nil {
 			t.Errorf("%+v gets %+v", u, p.Container.Mounts)

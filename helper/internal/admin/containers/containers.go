@@ -20,6 +20,7 @@ import (
 	"berth/helper/internal/admin/mounts"
 	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/loginerror"
+	"berth/helper/internal/link/rootfile"
 	"berth/helper/internal/policy"
 )
 
@@ -251,9 +252,14 @@ const serverTimeout = time.Second
 // checkServer fails unless the server answers on the socket. A refusal is an answer: it
 // refuses root.
 func checkServer(socket string) error {
-	line, err := lifeline.Dial(socket, serverTimeout)
+	pinned, release, err := rootfile.Pin(socket)
 	if err != nil {
 		return err
+	}
+	defer release()
+	line, err := lifeline.Dial(pinned, serverTimeout)
+	if err != nil {
+		return fmt.Errorf("%s: %w", socket, err)
 	}
 	defer line.Close()
 	if err := line.SetDeadline(time.Now().Add(serverTimeout)); err != nil {

@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"time"
 
+	"berth/helper/internal/admin/engine"
+	"berth/helper/internal/admin/hostfiles"
 	"berth/helper/internal/policy"
 )
 
@@ -31,8 +34,8 @@ func (g Garbage) Remove(ctx context.Context) error {
 // Accounts says whether a uid still has an account.
 type Accounts func(uid uint32) (bool, error)
 
-// Garbage finds the containers of mode user that have ended, and all that is there of accounts
-// that are gone, or of users of mode user who have not come for container.keep.
+// Garbage finds the containers of mode user that have ended, and what is there of accounts that are gone, or
+// of the containers of users who have not come for container.keep. Of a user who is logged in it finds nothing.
 func (h Host) Garbage(ctx context.Context, accounts Accounts, now time.Time) ([]Garbage, error) {
 	found, err := h.Engine.ListUsers(ctx, h.Dirs.ProfilesSource())
 	if err != nil {
@@ -42,63 +45,141 @@ func (h Host) Garbage(ctx context.Context, accounts Accounts, now time.Time) ([]
 	if err != nil {
 		return nil, err
 	}
-	uids := map[uint32]bool{}
+	open, err := h.Sessions()
+	if err != nil {
+		return nil, err
+	}
+	users := map[uint32]*belongings{}
+	of := func(uid uint32) *belongings {
+		if users[uid] == nil {
+			users[uid] = &belongings{Host: h, accounts: accounts, now: now, uid: uid}
+		}
+		return users[uid]
+	}
 	for _, c := range found {
-		uids[c.UID] = true
+		of(c.UID).containers = append(of(c.UID).containers, c)
 	}
 	for _, t := range traces {
-		uids[t.UID] = true
+		of(t.UID).traces = append(of(t.UID).traces, t)
 	}
-	why := map[uint32]string{}
-	for uid := range uids {
-		if why[uid], err = h.whyGarbage(uid, accounts, now); err != nil {
-			return nil, err
-		}
+	for _, s := range open {
+		of(s.UID).inside = true
 	}
 	var all []Garbage
-	for _, c := range found {
-		reason := why[c.UID]
-		ended := reason == "" && (c.Status == "exited" || c.Status == "dead" || c.Status == "created")
-		if ended {
-			reason = "it has ended"
+	for _, uid := range slices.Sorted(maps.Keys(users)) {
+		garbage, err := users[uid].garbage()
+		if err != nil {
+			return nil, err
 		}
-		if reason != "" {
-			all = append(all, Garbage{"container " + c.Name, reason, func(ctx context.Context) error { return h.removeContainer(ctx, c.UID, c.Name, ended) }})
-		}
-	}
-	for _, t := range traces {
-		if reason := why[t.UID]; reason != "" {
-			all = append(all, Garbage{t.Path, reason, func(context.Context) error { return os.RemoveAll(t.Path) }})
-		}
+		all = append(all, garbage...)
 	}
 	return all, nil
 }
 
-// whyGarbage says why nothing of the user's is needed; nothing: it is.
-func (h Host) whyGarbage(uid uint32, accounts Accounts, now time.Time) (string, error) {
-	exists, err := accounts(uid)
-	if err != nil {
-		return "", err
-	}
-	if !exists {
-		return "the account is gone", nil
-	}
-	p, err := h.decide(uid)
-	if seen := h.Dirs.LastSeen(uid); err == nil && p.Mode == policy.PerUser && now.Sub(seen) > p.Container.Keep {
-		return "not seen since " + seen.Format(time.DateOnly), nil
-	}
-	return "", nil
+// belongings are what there is of one user.
+type belongings struct {
+	Host
+	accounts   Accounts
+	now        time.Time
+	uid        uint32
+	containers []engine.UserContainer
+	traces     []hostfiles.Trace
+	inside     bool // a session is open
 }
 
-// removeContainer removes a user's container; one that was found ended may run again by now.
-func (h Host) removeContainer(ctx context.Context, uid uint32, name string, ended bool) error {
-	lock, err := h.Dirs.LockUser(ctx, uid)
+func (b *belongings) garbage() (all []Garbage, err error) {
+	why, gone, err := b.why()
+	if err != nil || b.inside {
+		return nil, err
+	}
+	for _, c := range b.containers {
+		dir := b.Dirs.ContainerDir(c.Profile, c.Name)
+		inUse, release := hostfiles.InUse(dir)
+		release()
+		reason := why
+		if ended := c.Status == "exited" || c.Status == "dead" || c.Status == "created"; ended && why == "" {
+			reason = "it has ended"
+		}
+		switch {
+		case inUse, !gone && isAlive(c.Status):
+			// Nothing at all is touched: an idle end comes first.
+			return nil, nil
+		case reason != "":
+			all = append(all, Garbage{"container " + c.Name, reason, func(ctx context.Context) error { return b.removeContainer(ctx, c) }})
+		}
+	}
+	for _, t := range b.traces {
+		if why == "" || t.Account && !gone {
+			continue
+		}
+		inUse, release := hostfiles.InUse(t.Path)
+		release()
+		if inUse {
+			return nil, nil
+		}
+		all = append(all, Garbage{t.Path, why, func(context.Context) error { return b.removeTrace(t) }})
+	}
+	return all, nil
+}
+
+func isAlive(status string) bool {
+	return status == "running" || status == "restarting" || status == "paused"
+}
+
+// why says why nothing of the user's is needed; "": it is. Gone is an account that is gone.
+func (b *belongings) why() (why string, gone bool, err error) {
+	exists, err := b.accounts(b.uid)
 	if err != nil {
+		return "", false, err
+	}
+	if !exists {
+		return "the account is gone", true, nil
+	}
+	p, err := b.decide(b.uid)
+	if seen := b.Dirs.LastSeen(b.uid); err == nil && p.Mode == policy.PerUser && b.now.Sub(seen) > p.Container.Keep {
+		return "not seen since " + seen.Format(time.DateOnly), false, nil
+	}
+	return "", false, nil
+}
+
+// locked does what is due to a user who neither logs in now nor has come meanwhile, with dir's lease.
+func (b *belongings) locked(dir string, do func(why string) error) error {
+	lock, err := b.Dirs.TryLockUser(b.uid)
+	if err != nil || lock == nil {
 		return err
 	}
 	defer lock.Close()
-	if health, err := h.Engine.Health(ctx, name); err == nil && ended && health.Status == "running" {
+	why, _, err := b.why()
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		// Whoever waits for it sees that it is gone, and makes another.
+		defer os.Remove(lock.Name())
+	}
+	inUse, release := hostfiles.InUse(dir)
+	defer release()
+	if inUse {
 		return nil
 	}
-	return h.Engine.RemoveNow(ctx, name)
+	return do(why)
+}
+
+func (b *belongings) removeContainer(ctx context.Context, c engine.UserContainer) error {
+	return b.locked(b.Dirs.ContainerDir(c.Profile, c.Name), func(why string) error {
+		health, err := b.Engine.Health(ctx, c.Name)
+		if err == nil && why == "" && isAlive(health.Status) {
+			return nil // it has been made anew
+		}
+		return b.Engine.RemoveNow(ctx, c.Name)
+	})
+}
+
+func (b *belongings) removeTrace(t hostfiles.Trace) error {
+	return b.locked(t.Path, func(why string) error {
+		if why == "" {
+			return nil
+		}
+		return os.RemoveAll(t.Path)
+	})
 }

@@ -18,9 +18,12 @@ import (
 	"berth/helper/internal/admin/hostfiles"
 	"berth/helper/internal/link/access"
 	"berth/helper/internal/link/drain"
+	"berth/helper/internal/link/loginerror"
 	"berth/helper/internal/link/paths"
 	"berth/helper/internal/link/record"
 	"berth/helper/internal/policy"
+
+	"golang.org/x/sys/unix"
 )
 
 // decide returns the policy of a user: the profile, and in mode user the user's own container. It
@@ -65,14 +68,22 @@ func (h Host) Prepare(ctx context.Context, uid uint32) error {
 	if err := drain.Check(h.Dirs.DrainFile()); err != nil {
 		return err
 	}
+	// Logins of one user wait for each other; those of others do not know of it.
+	wait := h.Dirs.NewWait(p.Container.Timeout)
+	lock, err := wait.LockUser(ctx, uid)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	// Once more: what somebody else has decided meanwhile may be newer.
+	if p, err = h.decide(uid); err != nil {
+		return err
+	}
 	c, err := h.container(p)
 	if err != nil {
 		return err
 	}
 	if p.Mode == policy.PerUser {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, p.Container.Timeout)
-		defer cancel()
 		if err := h.Dirs.PrepareUser(p, uid); err != nil {
 			return err
 		}
@@ -81,7 +92,7 @@ func (h Host) Prepare(ctx context.Context, uid uint32) error {
 		return err
 	}
 	if p.Mode == policy.PerUser {
-		if err := h.makeUser(ctx, c); err != nil {
+		if err := h.makeUser(ctx, c, wait); err != nil {
 			return fmt.Errorf("%s: %w", p.Container.Name, err)
 		}
 	}
@@ -92,60 +103,101 @@ func (h Host) Prepare(ctx context.Context, uid uint32) error {
 	return nil
 }
 
-// makeUser makes the container of one user, unless it serves. Logins of one user wait for
-// each other; those of others do not know of it.
-func (h Host) makeUser(ctx context.Context, c Container) error {
+// makeUser makes the container of one user, unless it serves.
+func (h Host) makeUser(ctx context.Context, c Container, wait hostfiles.Wait) error {
 	if checkServer(c.Socket) == nil {
 		return nil
 	}
-	lock, err := h.Dirs.LockUser(ctx, c.Policy.Person.UID)
-	if err != nil {
+	if back, err := comesBack(ctx, c, wait); back || err != nil {
 		return err
 	}
-	defer lock.Close()
-	if comesBack(ctx, c) {
-		return nil
-	}
+	// Before it is this login's turn: a file system that is silent holds up nobody else.
 	for _, m := range c.Policy.Container.Mounts {
 		if err := hostfiles.CheckSource(m.Source); err != nil {
 			return fmt.Errorf("container.mount: %w", err)
 		}
 	}
-	if err := h.Engine.CreateUser(ctx, c.Policy); err != nil {
+	turn, err := wait.Turn(ctx)
+	if err != nil {
 		return err
 	}
-	return awaitServer(ctx, c)
+	defer turn.End()
+	ctx, cancel := context.WithDeadline(ctx, wait.End())
+	defer cancel()
+	for err = errEnded; errors.Is(err, errEnded) && ctx.Err() == nil; {
+		if cerr := h.Engine.CreateUser(ctx, c.Policy); cerr != nil {
+			return cerr
+		}
+		err = awaitServer(ctx, c)
+	}
+	if err == nil {
+		turn.Made()
+	}
+	return err
 }
 
 // restartTime is how long a container that has crashed may take until it serves again.
 const restartTime = time.Second
 
-// comesBack reports whether the container serves, or does soon: somebody else has just made it, or the
-// engine starts it again.
-func comesBack(ctx context.Context, c Container) bool {
+// comesBack waits for a container that serves soon: the engine starts it again. It reports false for one that
+// is to be made anew. One that is only slow is neither: there may be sessions in it.
+func comesBack(ctx context.Context, c Container, wait hostfiles.Wait) (bool, error) {
+	ctx, cancel := context.WithDeadline(ctx, wait.End())
+	defer cancel()
 	for end := time.Now().Add(restartTime); ; {
-		if checkServer(c.Socket) == nil {
-			return true
+		served := checkServer(c.Socket)
+		if served == nil {
+			return true, nil
 		}
 		health, err := c.Engine.Health(ctx, c.name())
-		alive := err == nil && (health.Status == "running" || health.Status == "restarting")
-		if !alive || time.Now().After(end) || ctx.Err() != nil {
-			return false
+		switch {
+		case errors.Is(err, loginerror.ErrNoContainer):
+			return false, nil
+		case err != nil:
+			return false, err
+		case health.Status == "paused":
+			return false, loginerror.ErrPaused
+		case health.Status != "running" && health.Status != "restarting":
+			return false, nil
+		case nobodyListens(served) && time.Now().After(end):
+			return false, nil
 		}
-		time.Sleep(pollInterval)
+		select {
+		case <-ctx.Done():
+			return false, fmt.Errorf("is %s, and does not answer: %w", health.Status, served)
+		case <-time.After(pollInterval):
+		}
 	}
 }
 
+func nobodyListens(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED)
+}
+
+// errEnded is a container that does not run, although the engine has said that it has started it.
+var errEnded = errors.New("the container has ended at once")
+
+// healthInterval is the pause between two questions to the engine while a new container does not serve.
+const healthInterval = 250 * time.Millisecond
+
 // awaitServer waits until the server of a new container answers.
 func awaitServer(ctx context.Context, c Container) error {
-	for {
+	for asked := time.Now(); ; {
 		err := checkServer(c.Socket)
 		if err == nil || errors.Is(err, control.ErrRemapped) {
 			return err
 		}
+		if time.Since(asked) > healthInterval {
+			asked = time.Now()
+			if health, err := c.Engine.Health(ctx, c.name()); err == nil && (health.Status == "exited" || health.Status == "created") {
+				return errEnded
+			}
+		}
 		select {
 		case <-ctx.Done():
-			health, _ := c.Engine.Health(context.WithoutCancel(ctx), c.name())
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			health, _ := c.Engine.Health(ctx, c.name())
 			return fmt.Errorf("is %s, and serves no sessions: %w: the last line of its log: %s", health.Status, err, health.LastLog)
 		case <-time.After(2 * time.Millisecond):
 		}

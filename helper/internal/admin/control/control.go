@@ -22,6 +22,7 @@ import (
 	"unicode/utf8"
 
 	"berth/helper/internal/link/paths"
+	"berth/helper/internal/link/rootfile"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,7 +48,12 @@ const answerTimeout = 5 * time.Second
 // this host.
 func (k Keeper) ask(format string, args ...any) (lines []string, pid int, err error) {
 	path := filepath.Join(k.dir, paths.Control)
-	conn, err := net.DialTimeout("unix", path, answerTimeout)
+	pinned, release, err := rootfile.Pin(path)
+	defer release()
+	var conn net.Conn
+	if err == nil {
+		conn, err = net.DialTimeout("unix", pinned, answerTimeout)
+	}
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
 		return nil, 0, fmt.Errorf("%w: %w", ErrNoKeeper, err)
@@ -88,6 +94,21 @@ func (k Keeper) ask(format string, args ...any) (lines []string, pid int, err er
 	return lines, int(peer.Pid), nil
 }
 
+// query is ask, of a keeper that may be ending just now: then it says ErrNoKeeper, or a new one answers.
+func (k Keeper) query(format string, args ...any) (lines []string, pid int, err error) {
+	const tries = 5
+	for range tries {
+		lines, pid, err = k.ask(format, args...)
+		if !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
+			break
+		}
+		time.Sleep(tryAgain)
+	}
+	return lines, pid, err
+}
+
+const tryAgain = 20 * time.Millisecond
+
 // Count is the keeper's answer to count. Pids are the container's, but for PID.
 type Count struct {
 	PID      int // the keeper's own, on this host
@@ -103,7 +124,7 @@ type Count struct {
 
 // Count asks how many sessions there are, and who runs.
 func (k Keeper) Count() (Count, error) {
-	lines, pid, err := k.ask("count")
+	lines, pid, err := k.query("count")
 	if err != nil {
 		return Count{}, err
 	}
@@ -137,7 +158,7 @@ type Session struct {
 func (k Keeper) List() ([]Session, error) {
 	var all []Session
 	for from := 0; ; {
-		lines, _, err := k.ask("list %d", from)
+		lines, _, err := k.query("list %d", from)
 		if err != nil {
 			return nil, err
 		}

@@ -102,3 +102,18 @@ func TestOrders(t *testing.T) {
 		t.Errorf("nobody there: %v", err)
 	}
 }
+
+// A link in the socket's place, which the container's root could make, is not followed.
+func TestLinkInPlaceOfKeeper(t *testing.T) {
+	real := fakeKeeper(t, map[string]string{"count": "sessions=3\n"})
+	if c, err := real.Count(); err != nil || c.Sessions != 3 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(real.dir, paths.Control), filepath.Join(dir, paths.Control)); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := At(dir).Count(); err == nil {
+		t.Errorf("the link is followed: %+v", c)
+	}
+}

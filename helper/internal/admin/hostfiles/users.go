@@ -3,7 +3,6 @@
 package hostfiles
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,36 +32,6 @@ func (d Dirs) ContainerDirs() ([]string, error) {
 // Socket is where the container that has dir serves sessions.
 func Socket(dir string) string { return filepath.Join(dir, paths.Socket) }
 
-// lockSuffix is that of a user's lock in Users.
-const lockSuffix = ".lock"
-
-// lockInterval is the pause between two tries to get a lock.
-const lockInterval = 10 * time.Millisecond
-
-// LockUser waits until nobody else makes or removes the user's container. Closing the file gives the lock back.
-func (d Dirs) LockUser(ctx context.Context, uid uint32) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(d.Users, strconv.FormatUint(uint64(uid), 10)+lockSuffix), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock: %w", err)
-	}
-	for {
-		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return file, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			file.Close()
-			return nil, fmt.Errorf("lock: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			file.Close()
-			return nil, fmt.Errorf("another login of this user is making the container: %w", ctx.Err())
-		case <-time.After(lockInterval):
-		}
-	}
-}
-
 // LastSeen is when the user's container was decided upon the last time: at a login, but not at each.
 func (d Dirs) LastSeen(uid uint32) time.Time {
 	st, err := os.Lstat(filepath.Join(d.Users, strconv.FormatUint(uint64(uid), 10)))
@@ -72,10 +41,24 @@ func (d Dirs) LastSeen(uid uint32) time.Time {
 	return st.ModTime()
 }
 
+// InUse reports whether somebody holds the lease of the container that has dir: a client is connected. Until
+// release nobody can take it.
+func InUse(dir string) (inUse bool, release func()) {
+	// The container's root may put anything in its place. That is no lease, and nobody has it.
+	fd, err := unix.Open(filepath.Join(dir, paths.Lease), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false, func() {}
+	}
+	err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	return errors.Is(err, unix.EWOULDBLOCK), func() { unix.Close(fd) }
+}
+
 // Trace is a file or directory that belongs to one user.
 type Trace struct {
 	UID  uint32
 	Path string
+	// Account: it is about the account. Else about the user's container, and made anew with that.
+	Account bool
 }
 
 // Traces lists what berth has written down of single users: links, locks, records, directories of containers
@@ -91,7 +74,7 @@ func (d Dirs) Traces(shared []policy.Policy) ([]Trace, error) {
 			path := filepath.Join(dir, entry.Name())
 			isShared := slices.ContainsFunc(shared, func(p policy.Policy) bool { return d.Dir(p) == path })
 			if uid, err := strconv.ParseUint(uidOf(entry.Name()), 10, 32); err == nil && !isShared {
-				all = append(all, Trace{uint32(uid), path})
+				all = append(all, Trace{UID: uint32(uid), Path: path, Account: dir == d.Names || dir == d.Sessions})
 			}
 		}
 		return nil
@@ -118,8 +101,16 @@ const maxLinks = 40
 // home for example, is not on the way.
 func CheckSource(path string) error {
 	links := 0
-	for dir, rest := "/", strings.TrimPrefix(path, "/"); rest != ""; {
+	for dir, rest := "/", path; rest != ""; {
 		name, after, _ := strings.Cut(rest, "/")
+		rest = after
+		switch name {
+		case "", ".":
+			continue
+		case "..": // of where a link has led, as in the kernel
+			dir = filepath.Dir(dir)
+			continue
+		}
 		entry := filepath.Join(dir, name)
 		if err := checkEntry(dir, entry); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
@@ -127,17 +118,17 @@ func CheckSource(path string) error {
 		target, err := os.Readlink(entry)
 		switch {
 		case errors.Is(err, unix.EINVAL): // no link
-			dir, rest = entry, after
+			dir = entry
 		case err != nil:
 			return fmt.Errorf("%s: %w", path, err)
 		case links == maxLinks:
 			return fmt.Errorf("%s: %w", path, unix.ELOOP)
 		default:
 			links++
-			if !filepath.IsAbs(target) {
-				target = filepath.Join(dir, target)
+			if filepath.IsAbs(target) {
+				dir = "/"
 			}
-			dir, rest = "/", strings.TrimPrefix(filepath.Join(target, after), "/")
+			rest = target + "/" + after
 		}
 	}
 	return nil

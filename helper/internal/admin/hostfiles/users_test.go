@@ -6,187 +6,258 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/user"
 	"path/filepath"
-	"reflect"
-	"slices"
-	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"berth/helper/internal/link/access"
-	"berth/helper/internal/link/drain"
-	"berth/helper/internal/link/rules"
+	"berth/helper/internal/link/paths"
 	"berth/helper/internal/policy"
+
+	"golang.org/x/sys/unix"
 )
 
-// person is a user of the test's with a record, and the policy of their own container.
-func person(t *testing.T, d Dirs, p policy.Policy) (policy.Policy, uint32) {
+// A path that somebody else than root could make lead elsewhere is no source of a mount.
+func TestCheckSource(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	const alice = 31001
+	for name, c := range map[string]struct {
+		dirs  []string // "path mode owner", in this order
+		links [][2]string
+		check string
+		want  string // of the error; "": none
+	}{
+		"a home":                             {dirs: []string{"home 755 0", "home/alice 700 31001"}, check: "home/alice"},
+		"a home that everybody may write to": {dirs: []string{"home 755 0", "home/alice 777 31001"}, check: "home/alice"},
+		"below a home": {dirs: []string{"home 755 0", "home/alice 700 31001", "home/alice/data 755 0"}, check: "home/alice/data",
+			want: "belongs to uid 31001"},
+		"a parent of a group's":       {dirs: []string{"home 775 0", "home/alice 700 31001"}, check: "home/alice", want: "others than root can write in"},
+		"a parent of everybody's":     {dirs: []string{"home 777 0", "home/alice 700 31001"}, check: "home/alice", want: "others than root can write in"},
+		"sticky, the user's":          {dirs: []string{"tmp 1777 0", "tmp/alice 700 31001"}, check: "tmp/alice", want: "the owner of"},
+		"sticky, root's":              {dirs: []string{"tmp 1777 0", "tmp/alice 700 0"}, check: "tmp/alice"},
+		"sticky, of somebody else's":  {dirs: []string{"tmp 1777 31002", "tmp/alice 700 0"}, check: "tmp/alice", want: "belongs to uid 31002"},
+		"sticky further up":           {dirs: []string{"tmp 1777 0", "tmp/home 755 31001", "tmp/home/alice 755 0"}, check: "tmp/home/alice", want: "the owner of"},
+		"a link of root's":            {dirs: []string{"disk 755 0", "disk/alice 700 31001", "home 755 0"}, links: [][2]string{{"home/alice", "../disk/alice"}}, check: "home/alice"},
+		"an absolute link on the way": {dirs: []string{"disk 755 0", "disk/alice 700 31001"}, links: [][2]string{{"home", "/disk"}}, check: "home/alice"},
+		"a link to where others write": {dirs: []string{"pool 777 0", "pool/alice 700 0", "home 755 0"}, links: [][2]string{{"home/alice", "../pool/alice"}}, check: "home/alice",
+			want: "others than root can write in"},
+		"a link through a home": {dirs: []string{"home 755 0", "home/bob 755 31002", "home/bob/x 755 0"}, links: [][2]string{{"home/alice", "bob/x"}}, check: "home/alice",
+			want: "belongs to uid 31002"},
+		"links in a circle":         {dirs: []string{"home 755 0"}, links: [][2]string{{"home/alice", "bob"}, {"home/bob", "alice"}}, check: "home/alice", want: "too many levels"},
+		"a link that leads nowhere": {dirs: []string{"home 755 0"}, links: [][2]string{{"home/alice", "../none"}}, check: "home/alice", want: "no such file"},
+		"none":                      {dirs: []string{"home 755 0"}, check: "home/alice", want: "no such file"},
+		"dots of a link":            {dirs: []string{"home 755 0", "home/bob 755 31002", "home/alice 700 31001"}, links: [][2]string{{"way", "home/bob/../alice"}}, check: "way"},
+		"dots behind a link": {dirs: []string{"home 755 0", "home/alice 700 31001", "pool 777 0", "pool/dir 755 0", "pool/alice 700 0"},
+			links: [][2]string{{"home/bob", "../pool/dir"}, {"way", "home/bob/../alice"}}, check: "way", want: "others than root can write in"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := sourceRoot(t)
+			for _, dir := range c.dirs {
+				words := strings.Fields(dir)
+				var mode uint32
+				for _, digit := range words[1] {
+					mode = mode*8 + uint32(digit-'0')
+				}
+				owner := map[string]int{"0": 0, "31001": alice, "31002": alice + 1}[words[2]]
+				path := filepath.Join(root, words[0])
+				if err := errors.Join(os.Mkdir(path, 0o700), os.Chown(path, owner, owner), unix.Chmod(path, mode)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, link := range c.links {
+				target := link[1]
+				if filepath.IsAbs(target) {
+					target = filepath.Join(root, target)
+				}
+				if err := os.Symlink(target, filepath.Join(root, link[0])); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := CheckSource(filepath.Join(root, c.check))
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// sourceRoot is a directory that nobody but root could exchange, nor what is above it.
+func sourceRoot(t *testing.T) string {
 	t.Helper()
-	p.Mode, p.Profile = policy.PerUser, "own"
-	p.Container.Mounts = []policy.Mount{{Source: "%h", Target: "%h"}}
-	p, err := p.ForUser(policy.Person{Name: "pat", UID: 1234, GID: 1234, Home: "/home/pat"})
-	if err == nil {
-		err = errors.Join(os.MkdirAll(d.Names, 0o755), os.WriteFile(filepath.Join(d.Names, "1234"), []byte("pat:x:1234:1234::/home/pat:/bin/sh\n"), 0o644))
-	}
+	dir, err := os.MkdirTemp("/var/lib", "berth-test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p, 1234
-}
-
-// What `berth prepare` leaves of one user, and that `berth gc` finds all of it again.
-func TestPrepareUser(t *testing.T) {
-	d, shared := host(t, policy.Direct)
-	if _, err := d.Prepare(policy.Config{Base: shared}); err != nil {
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	p, uid := person(t, d, shared)
-	for range 2 {
-		if err := errors.Join(d.PrepareUser(p, uid), d.LinkUser("1234", p)); err != nil {
+	return dir
+}
+
+// What a container's root puts into the directory that it shares with the host is not followed by the host's root.
+func TestPlantedFiles(t *testing.T) {
+	d, p := host(t, policy.Direct)
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("untouched"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Prepare(policy.Config{Base: p}); err != nil {
+		t.Fatal(err)
+	}
+	dir := d.Dir(p)
+	for _, name := range []string{"rules", "rules.new", "drain", "drain.new", paths.Lease, paths.Unsettled, "socket", "control"} {
+		_ = os.Remove(filepath.Join(dir, name))
+		if err := os.Symlink(victim, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if target, err := os.Readlink(filepath.Join(d.Users, "1234")); err != nil || target != "../profiles/own/berth-1234" {
-		t.Errorf("%q, %v", target, err)
+	if _, err := d.Prepare(policy.Config{Base: p}); err != nil {
+		t.Error(err)
 	}
-	if target, err := os.Readlink(filepath.Join(d.Users, policy.AnyUser)); err != nil || target != "../profiles/default/berth" {
-		t.Errorf("%q, %v", target, err)
+	if err := d.Drain(true, "words"); err != nil {
+		t.Error(err)
 	}
-	r, err := rules.Load(filepath.Join(d.Dir(p), rules.File))
-	if want := (access.Cover{Closed: true, Only: access.IDs{UIDs: []uint32{uid}}}); err != nil || !reflect.DeepEqual(r.Cover, want) || r.Idle != 900 || r.Spares != 0 {
-		t.Errorf("%+v, %v", r, err)
+	if inUse, release := InUse(dir); inUse {
+		t.Error("a link is no lease")
+	} else {
+		release()
 	}
-	if seen := d.LastSeen(uid); time.Since(seen) > time.Minute {
-		t.Errorf("seen %v", seen)
-	}
-	lock, err := d.LockUser(t.Context(), uid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*lockInterval)
-	defer cancel()
-	if _, err := d.LockUser(ctx, uid); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a second lock: %v", err)
-	}
-	lock.Close()
-	traces, err := d.Traces([]policy.Policy{shared})
-	var found []string
-	for _, trace := range traces {
-		path, _ := filepath.Rel(filepath.Dir(d.Profiles), trace.Path)
-		found = append(found, path)
-		if trace.UID != uid {
-			t.Errorf("%+v", trace)
+	for _, name := range []string{"rules", "drain"} {
+		if st, err := os.Lstat(filepath.Join(dir, name)); err != nil || !st.Mode().IsRegular() {
+			t.Errorf("%s: %v, %v", name, st, err)
 		}
 	}
-	slices.Sort(found)
-	if want := []string{"names/1234", "profiles/own/berth-1234", "users/1234", "users/1234.lock", "users/1234.names"}; err != nil || !slices.Equal(found, want) {
-		t.Errorf("%q, %v", found, err)
+	if err := d.Drain(false, ""); err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(victim); string(text) != "untouched" {
+		t.Errorf("the victim: %q, %v", text, err)
+	}
+	if st, err := os.Stat(victim); err != nil || st.Mode() != 0o644 {
+		t.Errorf("the victim: %v, %v", st, err)
 	}
 }
 
-// A shared container whose name looks like a user's is none.
-func TestSharedIsNoTrace(t *testing.T) {
-	d, shared := host(t, policy.Direct)
-	shared.Container.Name = "berth-2026"
-	if _, err := d.Prepare(policy.Config{Base: shared}); err != nil {
-		t.Fatal(err)
-	}
-	if traces, err := d.Traces([]policy.Policy{shared}); err != nil || len(traces) > 0 {
-		t.Errorf("%+v, %v", traces, err)
-	}
-}
-
-// Draining reaches the containers that are there, and those that `berth up` makes meanwhile.
-func TestDrain(t *testing.T) {
-	d, p := host(t, policy.Direct)
-	prepare := func() {
+// A lease that somebody has is seen, and is still theirs afterwards.
+func TestInUse(t *testing.T) {
+	dir := t.TempDir()
+	check := func(want bool) {
 		t.Helper()
-		if _, err := d.Prepare(policy.Config{Base: p}); err != nil {
-			t.Fatal(err)
+		inUse, release := InUse(dir)
+		release()
+		if inUse != want {
+			t.Errorf("in use: %v", inUse)
 		}
 	}
-	prepare()
-	if err := d.Drain(true, "at nine"); err != nil {
+	check(false)
+	lease, err := os.Create(filepath.Join(dir, paths.Lease))
+	if err != nil {
 		t.Fatal(err)
 	}
-	p.Container.Name = "later"
-	prepare()
-	files := []string{d.DrainFile(), filepath.Join(d.ContainerDir("default", "berth"), "drain"), filepath.Join(d.ContainerDir("default", "later"), "drain")}
-	for _, path := range files {
-		if err := drain.Check(path); err == nil {
-			t.Errorf("%s does not drain", path)
-		}
+	check(false)
+	if err := unix.Flock(int(lease.Fd()), unix.LOCK_SH); err != nil {
+		t.Fatal(err)
 	}
-	for range 2 {
-		if err := d.Drain(false, ""); err != nil {
+	check(true)
+	check(true)
+	lease.Close()
+	check(false)
+}
+
+// Of many who wait as many have their turn at once as there are slots; a wait lasts for as long as others come to
+// their end, and for its bound when they do not.
+func TestTurn(t *testing.T) {
+	d := Dirs{Users: t.TempDir()}
+	const bound = 300 * time.Millisecond
+	var now, most atomic.Int32
+	errs := make(chan error)
+	const logins = 20
+	for range logins {
+		go func() {
+			turn, err := d.NewWait(bound).Turn(t.Context())
+			if err == nil {
+				if n := now.Add(1); n > most.Load() {
+					most.Store(n)
+				}
+				time.Sleep(bound / 6) // the making; ten times that is more than the bound
+				now.Add(-1)
+				turn.Made()
+				turn.End()
+			}
+			errs <- err
+		}()
+	}
+	for range logins {
+		if err := <-errs; err != nil {
 			t.Error(err)
 		}
 	}
-	for _, path := range files {
-		if err := drain.Check(path); err != nil {
-			t.Errorf("%s: %v", path, err)
+	if n := most.Load(); n != slots {
+		t.Errorf("%d at once", n)
+	}
+	for range slots {
+		turn, err := d.NewWait(bound).Turn(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
+		defer turn.End()
+	}
+	start := time.Now()
+	if _, err := d.NewWait(bound).Turn(t.Context()); !errors.Is(err, ErrSilent) || time.Since(start) < bound/2 {
+		t.Errorf("%v after %v", err, time.Since(start))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := d.NewWait(time.Hour).Turn(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
 
-// The directory of a container of berth 0.1 is taken over, under both names.
-func TestOldDirectory(t *testing.T) {
-	d, p := host(t, policy.Direct)
-	old := filepath.Join(d.State, "serve")
-	if err := errors.Join(os.MkdirAll(old, 0o755), os.WriteFile(filepath.Join(old, "socket"), nil, 0o666)); err != nil {
-		t.Fatal(err)
+// A lock's file may be removed by whoever has the lock; nobody else then takes the one that is gone for it.
+func TestLockUser(t *testing.T) {
+	d := Dirs{Users: t.TempDir()}
+	first, err := d.TryLockUser(7)
+	if err != nil || first == nil {
+		t.Fatal(first, err)
 	}
-	for range 2 {
-		if _, err := d.Prepare(policy.Config{Base: p}); err != nil {
-			t.Fatal(err)
-		}
+	if second, err := d.TryLockUser(7); second != nil || err != nil {
+		t.Error("two have it", err)
 	}
-	for _, path := range []string{filepath.Join(d.Dir(p), "socket"), filepath.Join(old, "socket"), filepath.Join(d.Users, "any", "socket")} {
-		if _, err := os.Stat(path); err != nil {
+	if other, err := d.TryLockUser(8); other == nil || err != nil {
+		t.Error("users wait for each other", err)
+	}
+	var inside atomic.Int32
+	done := make(chan error)
+	for range 8 {
+		go func() {
+			lock, err := d.NewWait(time.Minute).LockUser(t.Context(), 7)
+			if err == nil {
+				if inside.Add(1) != 1 {
+					err = errors.New("two have it")
+				}
+				time.Sleep(time.Millisecond)
+				inside.Add(-1)
+				_ = os.Remove(lock.Name())
+				lock.Close()
+			}
+			done <- err
+		}()
+	}
+	_ = os.Remove(first.Name())
+	first.Close()
+	for range 8 {
+		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	}
-}
-
-// Whom profiles cover by this host's ids; who is in two has the first.
-func TestCovers(t *testing.T) {
-	me, err := user.Current()
-	if err != nil {
+	if err := os.Symlink("/etc/hostname", d.userLock(9)); err != nil {
 		t.Fatal(err)
 	}
-	group, err := user.LookupGroup("daemon")
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := func(text string) uint32 { n, _ := strconv.ParseUint(text, 10, 32); return uint32(n) }
-	uid, gid := id(me.Uid), id(group.Gid)
-	c, err := policy.Parse([]byte("[profile.a]\ngroups = ['daemon', 'no-such-group']\n[profile.b]\nusers = ['" + me.Username + "', 'no-such-user']\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	covers, unknown := Covers(c)
-	first := access.IDs{GIDs: []uint32{gid}}
-	want := map[string]access.Cover{
-		"a":       {Closed: true, Only: first},
-		"b":       {Closed: true, Only: access.IDs{UIDs: []uint32{uid}}, Except: first},
-		"default": {Except: access.IDs{UIDs: []uint32{uid}, GIDs: []uint32{gid}}},
-	}
-	for name, cover := range want {
-		if !reflect.DeepEqual(covers[name], cover) {
-			t.Errorf("%s: %+v, want %+v", name, covers[name], cover)
-		}
-	}
-	if !slices.Equal(unknown, []string{"group no-such-group of profile a", "user no-such-user of profile b"}) {
-		t.Errorf("%q", unknown)
-	}
-	if there, err := HasAccount(uid); err != nil || !there {
-		t.Errorf("own account: %t, %v", there, err)
-	}
-	if there, err := HasAccount(1<<31 - 77); err != nil || there {
-		t.Errorf("no account: %t, %v", there, err)
-	}
-	if known, uid2, err := LookUp(me.Username); err != nil || uid2 != uid || known.Home != me.HomeDir || len(known.Groups) == 0 {
-		t.Errorf("%+v, %d, %v", known, uid2, err)
+	if lock, err := d.TryLockUser(9); lock != nil || err == nil {
+		t.Error("a link is followed")
 	}
 }

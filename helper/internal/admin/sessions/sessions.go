@@ -55,6 +55,9 @@ func List(containers []Container, dir string, name func(uid uint32) string) ([]S
 	var errs error
 	for _, c := range containers {
 		found, err := c.Keeper.List()
+		if errors.Is(err, control.ErrNoKeeper) {
+			continue // it has just ended, and all sessions in it
+		}
 		if err != nil {
 			errs = errors.Join(errs, fmt.Errorf("%s: %w", c.Name, err))
 			continue

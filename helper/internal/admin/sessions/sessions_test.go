@@ -138,9 +138,10 @@ func TestListOfNone(t *testing.T) {
 		t.Errorf("%v, %v", all, err)
 	}
 	answers, _ := keeper(t, "12 4242 200 direct -\n")
-	both := []Container{{"default", "berth-x", control.At(t.TempDir())}, {"default", "berth-y", answers}}
+	rubbish, _ := keeper(t, "rubbish\n")
+	both := []Container{{"default", "berth-x", rubbish}, {"default", "berth-y", answers}, {"own", "it has just ended", control.At(t.TempDir())}}
 	all, err := List(both, t.TempDir(), func(uint32) string { return "x" })
-	if err == nil || !strings.Contains(err.Error(), "berth-x") || len(all) != 1 {
+	if err == nil || !strings.Contains(err.Error(), "berth-x") || strings.Contains(err.Error(), "just ended") || len(all) != 1 {
 		t.Errorf("%v, %v", all, err)
 	}
 }

@@ -60,9 +60,16 @@ func (p Place) policy(c policy.Config, notFound error) (policy.Policy, error) {
 	return found, nil
 }
 
-// notePrepared tells a user with a terminal why the login took long: PAM has told us how long, in milliseconds.
+// prepared is where PAM tells us how long the making of the container took, in milliseconds, if that was
+// long, or that it failed.
+const prepared = "BERTH_PREPARED"
+
+// PrepareFailed reports whether PAM has just failed to make the user's container ready.
+func PrepareFailed() bool { return os.Getenv(prepared) == "failed" }
+
+// notePrepared tells a user with a terminal why the login took long.
 func notePrepared(tty bool) {
-	ms, err := strconv.Atoi(os.Getenv("BERTH_PREPARED"))
+	ms, err := strconv.Atoi(os.Getenv(prepared))
 	if err == nil && tty && ms > 0 && ms < 1000000 {
 		fmt.Fprintf(os.Stderr, "berth: your container was made in %d.%d s\n", ms/1000, ms%1000/100)
 	}

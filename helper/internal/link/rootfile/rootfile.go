@@ -54,3 +54,13 @@ func Read(path string) ([]byte, error) {
 	}
 	return text, nil
 }
+
+// Pin returns a path for what is at path now: for a socket in a directory where a container's root may put something
+// else. It leads nowhere if that is a link. It is good until release.
+func Pin(path string) (pinned string, release func(), err error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", func() {}, fmt.Errorf("open %s: %w", path, err)
+	}
+	return fmt.Sprintf("/proc/self/fd/%d", fd), func() { unix.Close(fd) }, nil
+}
