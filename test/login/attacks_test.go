@@ -44,7 +44,7 @@ type attack struct {
 	use   string // what bob then does, in a session of his own
 	tty   bool   // that has a terminal
 	holds bool   // in mode shared bob can do it, too
-	slow  bool // there it depends on the machine whether he can in time
+	slow  bool   // there it depends on the machine whether he can in time
 }
 
 var attacks = []attack{
