@@ -108,7 +108,6 @@ func TestDeathsDuringLogins(t *testing.T) {
 	for _, user := range names {
 		dirs[user] = l.dir(t, user)
 	}
-	oneLine := regexp.MustCompile(`^berth: [^\n]* \(id [0-9a-f]{8}-[0-9a-f]{8}\)\n$`)
 	var mu sync.Mutex
 	results := map[string]int{}
 	login := func(user string) {

@@ -31,7 +31,7 @@ func TestLoginsAtIdleEnd(t *testing.T) {
 				r := l.login(user, "readlink /proc/self/ns/pid; id -un")
 				ns, name, _ := strings.Cut(r.Out, "\n")
 				if r.Status != 0 || r.Err != "" || name != user+"\n" {
-					t.Errorf("%s, after a pause of %v: %+v", user, pause, r)
+					t.Errorf("%s, after a pause of %v: %+v\n%s", user, pause, r, l.why(t, r))
 				}
 				// The pause comes closer to the one that meets the end, and stays around it.
 				if ns == last {

@@ -83,17 +83,34 @@ func (l life) works(t testing.TB, users ...string) {
 	t.Helper()
 	for _, user := range users {
 		if r := l.login(user, "id -un"); r.Out != user+"\n" || r.Err != "" || r.Status != 0 {
-			t.Fatalf("%s: %+v", user, r)
+			t.Fatalf("%s: %+v\n%s", user, r, l.why(t, r))
 		}
 	}
 }
 
+var idForm = regexp.MustCompile(`\(id ([0-9a-f]{8})-`)
+
+// why is what the log has with the id of a login that was refused: PAM's lines have the connection's alone.
+func (l life) why(t testing.TB, r labs.Result) string {
+	t.Helper()
+	id := idForm.FindStringSubmatch(r.Err)
+	if id == nil {
+		return ""
+	}
+	var lines strings.Builder
+	for line := range strings.Lines(l.log(t)) {
+		if strings.Contains(line, id[1]) {
+			lines.WriteString(line)
+		}
+	}
+	return lines.String()
+}
+
 // refused checks that r is of somebody who did not get in, told so in one line with an id, and returns what
-// the log has with that id: PAM's lines have the connection's alone.
+// the log has with that id.
 func (l life) refused(t testing.TB, r labs.Result, words ...string) string {
 	t.Helper()
-	id := regexp.MustCompile(`^berth: [^\n]* \(id ([0-9a-f]{8})-[0-9a-f]{8}\)\n$`).FindStringSubmatch(r.Err)
-	if r.Status != 255 || r.Out != "" || id == nil {
+	if r.Status != 255 || r.Out != "" || !oneLine.MatchString(r.Err) {
 		t.Fatalf("not one line with an id and status 255: %+v", r)
 	}
 	for _, word := range words {
@@ -101,18 +118,16 @@ func (l life) refused(t testing.TB, r labs.Result, words ...string) string {
 			t.Errorf("%q does not say %q", r.Err, word)
 		}
 	}
-	var lines []string
+	var log string
 	labs.Eventually(t, labs.Patience, func() (bool, string) {
-		lines = nil
-		for line := range strings.Lines(l.log(t)) {
-			if strings.Contains(line, id[1]) {
-				lines = append(lines, line)
-			}
-		}
-		return slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, "reason=") }), strings.Join(lines, "")
+		log = l.why(t, r)
+		return strings.Contains(log, "reason="), log
 	})
-	return strings.Join(lines, "")
+	return log
 }
+
+// oneLine is what a user reads who does not get in.
+var oneLine = regexp.MustCompile(`^berth: [^\n]* \(id [0-9a-f]{8}-[0-9a-f]{8}\)\n$`)
 
 func (l life) log(t testing.TB) string {
 	t.Helper()
