@@ -145,8 +145,16 @@ func (r *Report) judge(notes []hostfiles.Note) error {
 	}
 	for _, note := range notes {
 		r.Notes = append(r.Notes, note.Text)
-		if note.Fatal && reason == nil {
+		if !note.Fatal {
+			continue
+		}
+		if reason == nil {
 			reason = errors.New(note.Text)
+		}
+		for i := range r.Containers {
+			if s := &r.Containers[i]; s.Logins {
+				s.Logins, s.Why = false, note.Text
+			}
 		}
 	}
 	if r.Logins = reason == nil; !r.Logins {
@@ -201,7 +209,11 @@ func (h Host) outdated(ctx context.Context, f engine.UserContainer) []string {
 
 // Write prints the report for a person; config is where the policy was read.
 func (r Report) Write(w io.Writer, config string, socket string) {
-	fmt.Fprintf(w, "engine      %s at %s\nconfigured  in %s\n", cmp.Or(r.EngineError, r.Engine), socket, config)
+	liveRestore := ""
+	if len(r.Containers) > 0 && r.Containers[0].Engine != "" {
+		liveRestore = fmt.Sprintf(", live-restore %t", r.Containers[0].LiveRestore)
+	}
+	fmt.Fprintf(w, "engine      %s at %s%s\nconfigured  in %s\n", cmp.Or(r.EngineError, r.Engine), socket, liveRestore, config)
 	if r.Drained != "" {
 		fmt.Fprintf(w, "drained     no session begins; users read: %s\n", r.Drained)
 	}
