@@ -35,11 +35,11 @@ func TestDrain(t *testing.T) {
 		}
 	}
 	expect("before", "")
-	for text, words := range map[string]string{"Reboot at noon\nnothing else\n": "Reboot at noon", "": drain.DefaultWords, "a\x1b[2Jb": "a[2Jb"} {
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+	for _, c := range []struct{ text, words string }{{"Reboot at noon\nnothing else\n", "Reboot at noon"}, {"", drain.DefaultWords}, {"a\x1b[2Jb", "a[2Jb"}} {
+		if err := os.WriteFile(file, []byte(c.text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		expect(fmt.Sprintf("%q", text), words)
+		expect(fmt.Sprintf("%q", c.text), c.words)
 	}
 	if r := labs.Finish(l.SSH("alice", "echo in")); r.Status != 255 || r.Out != "" || !strings.Contains(r.Err, "a[2Jb") {
 		t.Errorf("by ssh: %+v", r)

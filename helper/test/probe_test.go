@@ -218,6 +218,10 @@ func (s state) String() string { text, _ := json.Marshal(s); return string(text)
 // their arguments. The engine is not asked: it may be gone.
 func inContainer(l *labs.Lab) map[int]string {
 	found := map[int]string{}
+	shared, err := filepath.EvalSymlinks(l.Path("serve"))
+	if err != nil {
+		return found // it is gone
+	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		panic(err)
@@ -228,7 +232,7 @@ func inContainer(l *labs.Lab) map[int]string {
 			continue
 		}
 		mounts, _ := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
-		if strings.Contains(string(mounts), l.Path("serve")+" "+paths.Serve+" ") {
+		if strings.Contains(string(mounts), shared+" "+paths.Serve+" ") {
 			args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 			found[pid] = strings.ReplaceAll(string(args), "\x00", " ")
 		}
