@@ -46,9 +46,13 @@ func TestForeignContainer(t *testing.T) {
 // Without the image nobody gets a new container, nothing is pulled, and whoever has one goes on.
 func TestImageMissing(t *testing.T) {
 	p := newProxy(t)
-	l := begin(t, p.socket, "", "image = \"berth:life\"\n")
-	tag := func() { l.engine(t, "tag", "berth:busybox", "berth:life") }
+	tag := func() {
+		if out, err := exec.Command("docker", "tag", "berth:busybox", "berth:life").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
 	tag()
+	l := begin(t, p.socket, "", "image = \"berth:life\"\n")
 	t.Cleanup(func() { _ = exec.Command("docker", "rmi", "berth:life").Run() })
 	l.works(t, "alice")
 	l.engine(t, "rmi", "berth:life")
@@ -121,7 +125,7 @@ func TestPolicyChangesWhileLoggedIn(t *testing.T) {
 	if got := limit(); got == "222" {
 		t.Errorf("the container is another one")
 	}
-	if status := l.Try("berth", "status"); !strings.Contains(status.Out, "user        alice: "+name+", running, 1 sessions; the next one will differ: [pids_limit]\n") {
+	if status := l.Try("berth", "status"); !strings.Contains(status.Out, "user        alice: "+name+", running, 1 session; the next one will differ: pids_limit\n") {
 		t.Errorf("status: %+v", status)
 	}
 	_ = session.in.Close()
@@ -155,7 +159,7 @@ func TestUserMovesWhileLoggedIn(t *testing.T) {
 		t.Errorf("the new container is %q", state)
 	}
 	session.goesOn(t, "after the move")
-	if status := l.Try("berth", "status"); !strings.Contains(status.Out, names["own"]+", running, 1 sessions; the next one will differ: [profile]\n") {
+	if status := l.Try("berth", "status"); !strings.Contains(status.Out, names["own"]+", running, 1 session; the next one will differ: profile\n") {
 		t.Errorf("status: %+v", status)
 	}
 	_ = session.in.Close()

@@ -67,7 +67,8 @@ func (e *Engine) Start() {
 	}
 	Eventually(e.t, Patience, func() (bool, string) {
 		out, err := exec.Command("docker", "-H", "unix://"+e.Socket, "info").CombinedOutput()
-		return err == nil, string(out)
+		said, _ := os.ReadFile(filepath.Join(e.dir, "log"))
+		return err == nil, string(out) + string(said[max(0, len(said)-4096):])
 	})
 }
 
@@ -89,12 +90,16 @@ func (e *Engine) Signal(sig syscall.Signal) {
 	}
 }
 
-// Kill ends the daemon as a crash does.
+// Kill ends the daemon as a crash does. Its containerd dies with it; the next daemon of Debian 12 takes the
+// pid that it has left for a containerd that runs ("containerd is still running"), and waits for it in vain.
 func (e *Engine) Kill() {
 	e.t.Helper()
 	e.Signal(syscall.SIGKILL)
 	_ = e.daemon.Wait()
 	e.daemon = nil
+	if err := os.Remove(filepath.Join(e.dir, "exec/containerd/containerd.pid")); err != nil {
+		e.t.Fatal(err)
+	}
 }
 
 // PID is the daemon's.
