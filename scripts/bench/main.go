@@ -19,12 +19,12 @@ import (
 
 func main() {
 	quick := flag.Bool("quick", false, "few samples and little data: does it run at all")
-	only := flag.String("only", "", "one table: transports, own or sessions")
+	only := flag.String("only", "", "one table: transports, own, sessions or forwards")
 	flag.Parse()
 	parts := []struct {
 		name string
 		run  func(ctx context.Context, quick bool, to io.Writer) error
-	}{{"transports", run}, {"own", own}, {"sessions", room}}
+	}{{"transports", run}, {"own", own}, {"sessions", room}, {"forwards", forwards}}
 	// The children are killed, what was raised is cleared.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
