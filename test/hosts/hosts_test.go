@@ -34,6 +34,7 @@ var steps = []struct {
 	{"Admin", admin},
 	{"Reboot", reboot},
 	{"Memory", memory},
+	{"Own", own},
 }
 
 // TestHosts takes each release's host through all steps, both hosts at once.

@@ -62,6 +62,13 @@ func memory(t *testing.T, h *Host) {
 // one line.
 func converse(t *testing.T, h *Host, user string) func(command string) string {
 	t.Helper()
+	ask, _ := conversation(t, h, user)
+	return ask
+}
+
+// conversation is converse for a session that the test ends.
+func conversation(t *testing.T, h *Host, user string) (ask func(command string) string, end func()) {
+	t.Helper()
 	cmd := h.Client("ssh", user, "bash")
 	stdin, lines := labs.StartWithPipes(t, cmd)
 	return func(command string) string {
@@ -76,5 +83,5 @@ func converse(t *testing.T, h *Host, user string) func(command string) string {
 			t.Fatalf("%s's session has ended: %v", user, err)
 		}
 		return strings.TrimSuffix(line, "\n")
-	}
+	}, func() { _ = cmd.Process.Kill() }
 }
