@@ -12,7 +12,7 @@ import (
 // install does what README.md says under Install, in its order, with what was
 // built on this machine. The image is there already.
 func install(t *testing.T, h *Host) {
-	h.Copy(t, "/root/berth", "Makefile", "build", "man", "pam/pam-configs-berth", "scripts", "sshd")
+	h.Copy(t, "/root/berth", "Makefile", "build", "man", "pam/pam-configs-berth", "helper/internal/admin/engine/seccomp.json", "scripts", "sshd")
 	accounts(t, h)
 	h.Run(t, `cd /root/berth
 		make install
