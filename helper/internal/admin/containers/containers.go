@@ -12,11 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"berth/helper/internal/admin/control"
 	"berth/helper/internal/admin/engine"
+	"berth/helper/internal/admin/hostfiles"
 	"berth/helper/internal/admin/mounts"
 	"berth/helper/internal/link/lifeline"
 	"berth/helper/internal/link/loginerror"
@@ -87,14 +89,19 @@ func (c Container) Up(ctx context.Context, options UpOptions) error {
 		fmt.Fprintf(c.Out, "%s: %s: is %q, should be %q\n", c.name(), d.Key, d.Have, d.Want)
 	}
 	recreate := options.Recreate && state.Exists && len(state.Differences) > 0
-	if count, err := c.Keeper.Count(); recreate && options.IdleOnly && err == nil && count.Sessions > 0 {
-		c.note("%s has %s and stays as it is", c.name(), Sessions(count.Sessions))
-		recreate = false
-	}
 	if recreate || !state.Exists {
 		// First of all: without an image the old container stays.
 		if err := c.Engine.EnsureImage(ctx, c.Policy); err != nil {
 			return err
+		}
+	}
+	if recreate && options.IdleOnly {
+		// Until the new one runs a login waits for the lease, so none gets into the old one.
+		why, release := c.inUse(state)
+		defer release()
+		if why != "" {
+			c.note("%s %s and stays as it is", c.name(), why)
+			recreate = false
 		}
 	}
 	if recreate {
@@ -124,6 +131,22 @@ func (c Container) Up(ctx context.Context, options UpOptions) error {
 		return ErrDifferent
 	}
 	return nil
+}
+
+// inUse says why the container that is in that state may not be taken away from somebody, or nothing.
+// Until release nobody can connect to it.
+func (c Container) inUse(state engine.State) (why string, release func()) {
+	connected, release := hostfiles.InUse(filepath.Dir(c.Socket))
+	count, err := c.Keeper.Count()
+	switch {
+	case err == nil && count.Sessions > 0:
+		return "has " + Sessions(count.Sessions), release
+	case connected:
+		return "has a client that is connected", release
+	case err != nil && isAlive(state.Status):
+		return "does not say who is in it", release
+	}
+	return "", release
 }
 
 // mountsTimeout is for a look at all mounts. A file server that is silent could hold it up.

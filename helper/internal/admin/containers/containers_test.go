@@ -151,6 +151,8 @@ func TestUp(t *testing.T) {
 			orders: "create", err: "berth ends right after each start, 2 times so far: no rules"},
 		{name: "it differs, and has sessions", script: script{state: state(func(s *engine.State) { s.Differences = pids }), count: server},
 			recreate: true, idleOnly: true, orders: "renew settle", err: ErrDifferent.Error()},
+		{name: "it differs, and does not say who is in it", script: script{state: state(func(s *engine.State) { s.Differences = pids }), count: server, answers: 2},
+			recreate: true, idleOnly: true, orders: "renew settle", err: ErrDifferent.Error()},
 		{name: "other ids", script: script{state: running, fails: map[string]error{"count": control.ErrRemapped}},
 			err: control.ErrRemapped.Error()},
 	} {
