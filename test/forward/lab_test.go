@@ -36,7 +36,10 @@ var kinds = []struct{ name, config string }{
 	{"user", "transport = \"direct\"\nmode = \"user\"\n"},
 }
 
-var all []lab
+var (
+	all []lab
+	rig string // the program
+)
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -47,7 +50,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	rig := filepath.Join(dir, "rig")
+	rig = filepath.Join(dir, "rig")
 	build := exec.Command("go", "build", "-o", rig, "./rig")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -56,7 +59,7 @@ func run(m *testing.M) int {
 	}
 	status := 0
 	for _, kind := range kinds {
-		l, err := raise(dir, rig, kind.name, kind.config+forwards)
+		l, err := raise(dir, kind.name, kind.config+forwards)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			status = 1
@@ -73,7 +76,7 @@ func run(m *testing.M) int {
 	return status
 }
 
-func raise(dir, rig, name, config string) (lab, error) {
+func raise(dir, name, config string) (lab, error) {
 	file := filepath.Join(dir, name+".toml")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return lab{}, err
@@ -98,6 +101,21 @@ func each(t *testing.T, test func(*testing.T, lab)) {
 	t.Helper()
 	for _, l := range all {
 		t.Run(l.name, func(t *testing.T) { test(t, l) })
+	}
+}
+
+// eachNew runs a test in a lab of its own of every kind: it breaks something there.
+func eachNew(t *testing.T, test func(*testing.T, lab)) {
+	t.Helper()
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			l, err := raise(t.TempDir(), kind.name, kind.config+forwards)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(l.Down)
+			test(t, l)
+		})
 	}
 }
 
