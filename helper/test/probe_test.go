@@ -288,10 +288,14 @@ func logInOnce(t *testing.T, l *labs.Lab, users ...string) {
 	t.Helper()
 	for _, user := range users {
 		if r := labs.Finish(l.SSH(user, "true")); r.Status != 0 {
-			t.Fatalf("%s: %+v", user, r)
+			log, _ := os.ReadFile(l.Path("log"))
+			t.Fatalf("%s: %+v\n%+v\nthe container says:\n%s\nthe host says:\n%s", user, r, l.Try("berth", "status"), lastLines(containerLog(t, l)), lastLines(string(log)))
 		}
 	}
 }
+
+// lastLines are enough to tell what has gone wrong last.
+func lastLines(text string) string { return text[max(0, len(text)-4000):] }
 
 // stableState waits until the supervisors that wait for sessions are all there, and
 // returns the state then.
