@@ -130,7 +130,7 @@ func TestContainerLine(t *testing.T) {
 		}
 		h.judgeStack(&r, []*question{{account: c.whose, confine: true}}, "sshd")
 		if (c.says == "") != (len(r.Problems) == 0) || !strings.Contains(fmt.Sprint(r.Problems), c.says) {
-			t.Errorf("%s: %q, want %q", name, r.Problems, c.says)
+			t.Errorf("%s: %+v, want %q", name, r.Problems, c.says)
 		}
 	}
 	h := host(t, map[string]string{"sshd": ours})
