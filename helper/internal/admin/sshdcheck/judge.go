@@ -69,6 +69,7 @@ func (h Host) judgeSSHD(r *Report, questions []*question, c conf) {
 				faults := h.confinementFaults(q.account, q.policy, e)
 				_, less := forwardFaults(q.policy, e)
 				for _, f := range append(faults, less...) {
+					f.needsGroup = f.needsGroup || f.minor && !q.isMember([]string{Group})
 					userProblems.add(f, q)
 				}
 				local, remote := forwardsPorts(e)

@@ -237,7 +237,9 @@ func (h Host) Check(ctx context.Context, scope Scope) (Report, error) {
 	many := len(questions) > maxAccounts
 	if many {
 		r.Notes = append(r.Notes, fmt.Sprintf("sshd was asked about %d of %d accounts", maxAccounts, len(questions)))
-		questions = questions[:maxAccounts]
+		some := sample(questions)
+		rest := slices.DeleteFunc(questions, func(q *question) bool { return slices.Contains(some, q) })
+		questions = append(some, rest...)[:maxAccounts]
 	}
 	questions = append(questions, probeQuestions...)
 	if err := s.ask(ctx, questions, c.connections()); err != nil {
