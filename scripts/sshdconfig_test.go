@@ -12,6 +12,7 @@ import (
 
 const (
 	marker     = "/var/lib/berth/forwarding"
+	site       = "/etc/ssh/sshd_config.d/20-site.conf"
 	berthTOML  = "/etc/berth/berth.toml"
 	forwarding = `
 [profile.local]
@@ -62,7 +63,8 @@ func TestSSHDConfig(t *testing.T) {
 	l := labs.New(t, forwarding)
 	is := func(user, want string) {
 		t.Helper()
-		if got := effective(t, l, user, "disableforwarding", "allowtcpforwarding", "permitopen", "permitlisten", "allowagentforwarding"); got != want {
+		got := effective(t, l, user, "disableforwarding", "allowtcpforwarding", "permitopen", "permitlisten", "allowagentforwarding")
+		if got != want {
 			t.Errorf("%s: %s, want %s", user, got, want)
 		}
 	}
@@ -128,7 +130,8 @@ func TestSSHDConfig(t *testing.T) {
 	edit(t, l, "forward = []", `forward = ["local"]`)
 	edit(t, l, "forward = []", `forward = ["local","remote"]`+"\n"+`permit_open = ["localhost:8080"]`)
 	for _, verb := range []string{"check", "status"} {
-		says(l.Try("berth", verb), 0, "confined users may forward less than berth.toml says", "for alice, carol: DisableForwarding is yes", "berth sshd-config --install")
+		says(l.Try("berth", verb), 0, "confined users may forward less than berth.toml says",
+			"for alice, carol: DisableForwarding is yes", "berth sshd-config --install")
 	}
 	l.Try("berth", "up")
 	marked(true)
@@ -138,13 +141,14 @@ func TestSSHDConfig(t *testing.T) {
 		spoil, mend string
 		says        []string
 	}{
-		"another file opens more": {`printf 'Match User bob\n    AllowTcpForwarding yes\n    DisableForwarding no\n' >/etc/ssh/sshd_config.d/20-site.conf`,
-			"rm /etc/ssh/sshd_config.d/20-site.conf", []string{more, "for bob: AllowTcpForwarding is yes", "20-site.conf:2 says", dropIn + " is as it was"}},
-		"no line of PAM leads into the container": {"cp " + pamSSHD + " /run/stack; sed -i '/pam_berth.so container/d' " + pamSSHD, "cp /run/stack " + pamSSHD,
-			[]string{"confined users who may forward ports get no session", "its last session line is not pam_berth.so container", dropIn + " is as it was"}},
-		"one that is not the last": {"cp " + pamSSHD + " /run/stack; echo 'session optional pam_permit.so' >>" + pamSSHD, "cp /run/stack " + pamSSHD,
-			[]string{"confined users who may forward ports get no session", dropIn + " is as it was"}},
-		"sshd takes nothing": {"echo Nonsense >/etc/ssh/sshd_config.d/20-site.conf", "rm /etc/ssh/sshd_config.d/20-site.conf", []string{"nothing is changed: sshd -t"}},
+		"another file opens more": {`printf 'Match User bob\n    AllowTcpForwarding yes\n    DisableForwarding no\n' >` + site, "rm " + site,
+			[]string{more, "for bob: AllowTcpForwarding is yes", "20-site.conf:2 says", dropIn + " is as it was"}},
+		"no line of PAM leads into the container": {"cp " + pamSSHD + " /run/stack; sed -i '/pam_berth.so container/d' " + pamSSHD,
+			"cp /run/stack " + pamSSHD, []string{"confined users who may forward ports get no session",
+				"its last session line is not pam_berth.so container", dropIn + " is as it was"}},
+		"one that is not the last": {"cp " + pamSSHD + " /run/stack; echo 'session optional pam_permit.so' >>" + pamSSHD,
+			"cp /run/stack " + pamSSHD, []string{"confined users who may forward ports get no session", dropIn + " is as it was"}},
+		"sshd takes nothing": {"echo Nonsense >" + site, "rm " + site, []string{"nothing is changed: sshd -t"}},
 		"berth.toml is wrong": {"cp " + berthTOML + " /run/toml; sed -i 's/\"remote\"/\"remoet\"/' " + berthTOML, "cp /run/toml " + berthTOML,
 			[]string{"profile.ports.session.forward: must be a list of"}},
 		"a name is a pattern": {"cp " + berthTOML + " /run/toml; sed -i 's/\"potters\"/\"pot*\"/' " + berthTOML, "cp /run/toml " + berthTOML,
@@ -196,5 +200,29 @@ berth sshd-config --install; status=$?; cp /run/toml /etc/berth/berth.toml; exit
 		if dave != "yes" || erin != "no" {
 			t.Errorf("%s: of dave, who is a member, sshd says %s, and of erin %s", name, dave, erin)
 		}
+	}
+}
+
+// An installation that is interrupted while it asks sshd leaves what was there.
+func TestSSHDConfigInterrupted(t *testing.T) {
+	l := labs.New(t, "")
+	edit(t, l, "[[container.mount]]", "[session]\nforward = [\"local\"]\n[[container.mount]]")
+	// This sshd never answers.
+	l.Exec(t, "sh", "-c", `mv /usr/sbin/sshd /usr/sbin/sshd-real
+printf '#!/bin/sh\ncase $1 in -T) touch /run/asked; exec sleep 600;; esac\nexec /usr/sbin/sshd-real "$@"\n' >/usr/sbin/sshd
+chmod 755 /usr/sbin/sshd`)
+	before := editedFiles(t, l)
+	r := l.Try("sh", "-c", `berth sshd-config --install & pid=$!
+for i in $(seq 600); do [ ! -e /run/asked ] || break; sleep 0.1; done
+grep -c 'AllowTcpForwarding local' `+dropIn+`; kill "$pid"; wait "$pid"`)
+	if r.Status != 1 || r.Out != "1\n" || !strings.Contains(r.Err, dropIn+" is as it was") {
+		t.Errorf("%+v", r)
+	}
+	if after := editedFiles(t, l); after != before {
+		t.Errorf("files differ:\n%s\n--- now:\n%s", before, after)
+	}
+	l.Exec(t, "mv", "/usr/sbin/sshd-real", "/usr/sbin/sshd")
+	if r := l.Try("berth", "sshd-config", "--install"); r.Status != 0 || !strings.Contains(r.Err, dropIn+" is in place") {
+		t.Errorf("once more: %+v", r)
 	}
 }

@@ -39,22 +39,37 @@ func TestNothingForwarded(t *testing.T) {
 // Each profile has its blocks in the order of the file, up to the last that forwards anything; the package's drop-in is the
 // last.
 func TestBlocks(t *testing.T) {
-	const profiles = "[profile.z]\ngroups = ['z']\nusers = ['ann', 'bea']\n" +
-		"[profile.m]\ngroups = ['m', 'n']\n[profile.m.session]\nforward = ['local', 'remote']\npermit_open = ['h:1', '[::1]:2']\npermit_listen = ['8080']\n" +
-		"[profile.a]\nusers = ['cid']\n[profile.a.session]\nforward = []\n"
+	const profiles = `
+[profile.z]
+groups = ["z"]
+users = ["ann", "bea"]
+[profile.m]
+groups = ["m", "n"]
+[profile.m.session]
+forward = ["local", "remote"]
+permit_open = ["h:1", "[::1]:2"]
+permit_listen = ["8080"]
+[profile.a]
+users = ["cid"]
+[profile.a.session]
+forward = []
+`
 	const closed = "DisableForwarding yes,AllowTcpForwarding no,PermitOpen none,PermitListen none,AllowAgentForwarding no"
 	z := []string{"Match Group berth,!admins Group z," + closed, "Match Group berth,!admins User ann,bea," + closed}
-	m := "Match Group berth,!admins Group m,n,DisableForwarding no,AllowTcpForwarding yes,PermitOpen [::1]:2 h:1,PermitListen 8080,AllowAgentForwarding no"
+	m := "Match Group berth,!admins Group m,n,DisableForwarding no,AllowTcpForwarding yes," +
+		"PermitOpen [::1]:2 h:1,PermitListen 8080,AllowAgentForwarding no"
 	a := "Match Group berth,!admins User cid," + closed
 	const agent = "DisableForwarding no,AllowTcpForwarding no,PermitOpen none,PermitListen none,AllowAgentForwarding yes"
-	const local = "Match Group berth,!admins,DisableForwarding no,AllowTcpForwarding local,PermitOpen any,PermitListen none,AllowAgentForwarding no"
+	const local = "Match Group berth,!admins,DisableForwarding no,AllowTcpForwarding local," +
+		"PermitOpen any,PermitListen none,AllowAgentForwarding no"
 	for name, c := range map[string]struct {
 		file string
 		want []string
 	}{
 		"the base forwards nothing": {profiles, append(slices.Clone(z), m)},
-		"the base forwards":         {"[session]\nforward = ['agent']\n" + profiles, []string{strings.ReplaceAll(z[0], closed, agent), strings.ReplaceAll(z[1], closed, agent), m, a, "Match Group berth,!admins," + agent}},
-		"the base alone":            {"[session]\nforward = ['local']\n", []string{local}},
+		"the base forwards": {"[session]\nforward = ['agent']\n" + profiles, []string{strings.ReplaceAll(z[0], closed, agent),
+			strings.ReplaceAll(z[1], closed, agent), m, a, "Match Group berth,!admins," + agent}},
+		"the base alone": {"[session]\nforward = ['local']\n", []string{local}},
 	} {
 		got, err := text(t, c.file)
 		if err != nil {

@@ -100,8 +100,8 @@ func forwardsLess(r sshdcheck.Report) bool {
 
 func old(path string) string { return path + ".berth-old" }
 
-// put replaces the drop-in in one step, with the owner and the mode of the one before, which stays beside it under a name that
-// sshd does not read.
+// put replaces the drop-in in one step, with the owner and the mode of the one before, which stays
+// beside it under a name that sshd does not read.
 func (i Installer) put(path string, missing bool) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -117,7 +117,8 @@ func (i Installer) put(path string, missing bool) error {
 		}
 		owner := info.Sys().(*syscall.Stat_t)
 		_ = os.Remove(old(path))
-		if err := errors.Join(os.Chown(next, int(owner.Uid), int(owner.Gid)), os.Chmod(next, info.Mode().Perm()), os.Link(path, old(path))); err != nil {
+		err = errors.Join(os.Chown(next, int(owner.Uid), int(owner.Gid)), os.Chmod(next, info.Mode().Perm()), os.Link(path, old(path)))
+		if err != nil {
 			return err
 		}
 	}

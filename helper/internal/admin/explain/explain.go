@@ -129,8 +129,8 @@ func Explain(p policy.Policy, who record.Record, settings []policy.Setting, path
 // Write prints the explanation for a person.
 func (e Explanation) Write(w io.Writer) {
 	fmt.Fprintf(w, "user        %s, uid %d, groups %s\nprofile     %s (%s)\ncontainer   %s\nshell       %s\nmay ask for %s\nforwards    %s\n",
-		e.User, e.UID, strings.Join(e.Groups, " "), e.Profile, e.Why, e.Container, strings.Join(e.Shells, ", else "), strings.Join(e.Allowed, ", "),
-		e.Forwards.text())
+		e.User, e.UID, strings.Join(e.Groups, " "), e.Profile, e.Why, e.Container, strings.Join(e.Shells, ", else "),
+		strings.Join(e.Allowed, ", "), e.Forwards.text())
 	if e.Host != "" {
 		fmt.Fprintf(w, "host        %s\n", e.Host)
 	}

@@ -12,25 +12,28 @@ import (
 // What sshd forwards is exactly what the profile says: more is a fault, and less a note.
 func TestForwardFaults(t *testing.T) {
 	of := func(forward string, open, listen string) policy.Policy {
-		return policy.Policy{Session: policy.Session{Forward: strings.Fields(forward), PermitOpen: strings.Fields(open), PermitListen: strings.Fields(listen)}}
+		return policy.Policy{Session: policy.Session{Forward: strings.Fields(forward),
+			PermitOpen: strings.Fields(open), PermitListen: strings.Fields(listen)}}
 	}
 	closed := of("", "", "")
+	twice := func(evidence string) string { return evidence + " " + evidence } // -L and -R
 	for name, c := range map[string]struct {
 		profile    policy.Policy
 		says       string // of sshd -T, beside what the profile would have it say
 		more, less string // parts of the evidence
 	}{
-		"nothing":                    {closed, "", "", ""},
-		"nothing, by one keyword":    {closed, "allowtcpforwarding yes\npermitopen any\npermitlisten any", "", ""},
-		"by the other":               {closed, "disableforwarding no", "", ""},
-		"the agent needs its own":    {closed, "allowagentforwarding yes", "AllowAgentForwarding is yes", ""},
-		"open":                       {closed, "disableforwarding no\nallowtcpforwarding yes", "AllowTcpForwarding is yes AllowTcpForwarding is yes", ""},
-		"open to one side":           {closed, "disableforwarding no\nallowtcpforwarding remote", "AllowTcpForwarding is remote", ""},
-		"what sshd does not say":     {closed, "disableforwarding no\nallowtcpforwarding ", "AllowTcpForwarding is not there AllowTcpForwarding is not there", ""},
-		"a word of later":            {closed, "disableforwarding no\nallowtcpforwarding all", "AllowTcpForwarding is all AllowTcpForwarding is all", ""},
-		"local":                      {of("local", "", ""), "", "", ""},
-		"local, and both":            {of("local", "", ""), "allowtcpforwarding yes", "AllowTcpForwarding is yes", ""},
-		"local, and the other":       {of("local", "", ""), "allowtcpforwarding remote", "AllowTcpForwarding is remote", "AllowTcpForwarding is remote"},
+		"nothing":                 {closed, "", "", ""},
+		"nothing, by one keyword": {closed, "allowtcpforwarding yes\npermitopen any\npermitlisten any", "", ""},
+		"by the other":            {closed, "disableforwarding no", "", ""},
+		"the agent needs its own": {closed, "allowagentforwarding yes", "AllowAgentForwarding is yes", ""},
+		"open":                    {closed, "disableforwarding no\nallowtcpforwarding yes", twice("AllowTcpForwarding is yes"), ""},
+		"open to one side":        {closed, "disableforwarding no\nallowtcpforwarding remote", "AllowTcpForwarding is remote", ""},
+		"what sshd does not say":  {closed, "disableforwarding no\nallowtcpforwarding ", twice("AllowTcpForwarding is not there"), ""},
+		"a word of later":         {closed, "disableforwarding no\nallowtcpforwarding all", twice("AllowTcpForwarding is all"), ""},
+		"local":                   {of("local", "", ""), "", "", ""},
+		"local, and both":         {of("local", "", ""), "allowtcpforwarding yes", "AllowTcpForwarding is yes", ""},
+		"local, and the other": {of("local", "", ""), "allowtcpforwarding remote", "AllowTcpForwarding is remote",
+			"AllowTcpForwarding is remote"},
 		"local, and none":            {of("local", "", ""), "allowtcpforwarding no", "", "AllowTcpForwarding is no"},
 		"local, disabled":            {of("local", "", ""), "disableforwarding yes", "", "DisableForwarding is yes"},
 		"local, to no port":          {of("local", "", ""), "permitopen none", "", "PermitOpen is none"},
