@@ -96,8 +96,8 @@ func TestCheckFindsWhatIsOpen(t *testing.T) {
 				"AllowTcpForwarding is yes", "/etc/ssh/sshd_config.d/20-site.conf:3 says"},
 			gets: func(t *testing.T) {
 				// Nobody listens there, wherever her connection leads.
-				r := labs.Finish(l.SSH("alice", "-W", "127.0.0.1:1"))
-				if strings.Contains(r.Err, "prohibited") || !strings.Contains(r.Err, "open failed") {
+				r := labs.Finish(l.SSH("alice", "-v", "-W", "127.0.0.1:1"))
+				if strings.Contains(r.Err, "prohibited") || !strings.Contains(r.Err, "open failed: connect failed") {
 					t.Errorf("sshd forwards nothing for alice: %+v", r)
 				}
 			},
