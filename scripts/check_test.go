@@ -92,10 +92,13 @@ func TestCheckFindsWhatIsOpen(t *testing.T) {
 			says: []string{"confined users get a shell on this host", "/etc/ssh/sshd_config.d/20-site.conf:2 says"},
 		}, {
 			name: "forwarding is on", spoil: `printf 'Match Group berth\n    DisableForwarding no\n    AllowTcpForwarding yes\n' >/etc/ssh/sshd_config.d/20-site.conf`,
-			says: []string{"confined users reach the ports of this host, as ssh -L", "AllowTcpForwarding is yes", "/etc/ssh/sshd_config.d/20-site.conf:3 says"},
+			says: []string{"confined users may forward ports by ssh -L, -D and -W, which session.forward does not allow them",
+				"AllowTcpForwarding is yes", "/etc/ssh/sshd_config.d/20-site.conf:3 says"},
 			gets: func(t *testing.T) {
-				if out := readForwarded(t, l, "alice"); !strings.HasPrefix(out, "SSH-2.0") {
-					t.Errorf("alice does not reach a port of the host: %q", out)
+				// Nobody listens there, wherever her connection leads.
+				r := labs.Finish(l.SSH("alice", "-v", "-W", "127.0.0.1:1"))
+				if strings.Contains(r.Err, "prohibited") || !strings.Contains(r.Err, "open failed: connect failed") {
+					t.Errorf("sshd forwards nothing for alice: %+v", r)
 				}
 			},
 		}, {

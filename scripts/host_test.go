@@ -174,7 +174,7 @@ func TestInstallSSHDGivesUp(t *testing.T) {
 		{"half of the edit", "cp " + pamSSHD + " /run/stack; echo 'session required pam_berth.so' >>" + pamSSHD, "cp /run/stack " + pamSSHD,
 			[]string{"~/.config/systemd/user", "it has berth's lines, but they are not enough", "Edit it by hand"}},
 		{"a drop-in of one's own that is not enough", "sed 's/AllowTcpForwarding no/AllowTcpForwarding yes/; /DisableForwarding yes/d' /usr/share/berth/50-berth.conf >" + dropIn, "rm " + dropIn,
-			[]string{dropIn + " was edited and stays", "reach the ports of this host", pamSSHD + " is as it was"}},
+			[]string{dropIn + " was edited and stays", "may forward ports by ssh -L", pamSSHD + " is as it was"}},
 		{"sshd takes nothing", "echo Nonsense >/etc/ssh/sshd_config.d/20-site.conf", "rm /etc/ssh/sshd_config.d/20-site.conf", []string{"sshd -t fails already"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"strings"
 
+	"berth/helper/internal/admin/dropin"
+	"berth/helper/internal/admin/hostfiles"
 	"berth/helper/internal/admin/sshdcheck"
+	"berth/helper/internal/policy"
 
 	"github.com/spf13/cobra"
 )
@@ -34,7 +37,11 @@ func checkCommand(config *string) *cobra.Command {
 			}
 			return nil
 		}
-		report, err := checkHost(ctx, cmd, *config, stack)
+		scope := sshdcheck.All
+		if stack {
+			scope = sshdcheck.Stack
+		}
+		report, err := checkHost(ctx, cmd, *config, scope)
 		if err == nil && len(report.Notes) == 0 {
 			cmd.Printf("confined  %s\nhost      %s\n", joinNames(report.Confined), joinNames(report.Admins))
 		}
@@ -43,11 +50,24 @@ func checkCommand(config *string) *cobra.Command {
 	return cmd
 }
 
+// sshdOf is this host's sshd, with what the configuration says of it. Also with an error it can be asked: then
+// nobody may forward anything.
+func sshdOf(config string) (sshdcheck.Host, policy.Config, error) {
+	h := sshdcheck.This(host(config).Session())
+	c, err := policy.Load(config)
+	if err == nil {
+		h.Policies = c
+		h.Wanted, err = dropin.Text(c, h.Session)
+	}
+	return h, c, err
+}
+
 // checkHost says what is wrong with sshd and PAM, and fails if anything is.
-func checkHost(ctx context.Context, cmd *cobra.Command, config string, stack bool) (sshdcheck.Report, error) {
-	report, err := sshdcheck.This(host(config).Session()).Check(ctx, stack)
+func checkHost(ctx context.Context, cmd *cobra.Command, config string, scope sshdcheck.Scope) (sshdcheck.Report, error) {
+	h, _, wrong := sshdOf(config)
+	report, err := h.Check(ctx, scope)
 	if err != nil {
-		return report, err
+		return report, errors.Join(wrong, err)
 	}
 	for _, note := range report.Notes {
 		cmd.PrintErrf("berth: %s\n", note)
@@ -55,10 +75,25 @@ func checkHost(ctx context.Context, cmd *cobra.Command, config string, stack boo
 	for _, p := range report.Problems {
 		cmd.PrintErrf("berth: %s\nberth:   %s\nberth:   %s\n", p.Effect, strings.ReplaceAll(p.Evidence, "\n", "\nberth:   "), p.Remedy)
 	}
-	if len(report.Problems) > 0 {
-		return report, errNotConfined
+	if report.Faults() {
+		err = errNotConfined
 	}
-	return report, nil
+	return report, errors.Join(wrong, err)
+}
+
+// forwardNotes says where sshd and PAM do not forward as the configuration says.
+func forwardNotes(ctx context.Context, config string) (notes []hostfiles.Note) {
+	h, _, err := sshdOf(config)
+	report, cerr := h.Check(ctx, sshdcheck.Sample)
+	if err = errors.Join(err, cerr); err != nil {
+		notes = append(notes, hostfiles.Note{Text: err.Error()})
+	}
+	for _, p := range report.Problems {
+		if p.Forwards {
+			notes = append(notes, hostfiles.Note{Text: p.Effect + ": " + p.Evidence + "; " + p.Remedy, Fatal: p.NoLogins, Profiles: p.Profiles})
+		}
+	}
+	return notes
 }
 
 // printEngineMembers names the confined users who are in the group of the engine's

@@ -14,6 +14,7 @@ import (
 	"berth/helper/internal/admin/engine"
 	"berth/helper/internal/admin/floor"
 	"berth/helper/internal/admin/hostfiles"
+	"berth/helper/internal/admin/sshdcheck"
 
 	"github.com/spf13/cobra"
 )
@@ -43,7 +44,8 @@ func upCommand(config *string) *cobra.Command {
 			return err
 		}
 		err = errors.Join(h.CheckUserProfiles(ctx), h.Each(func(c containers.Container) error { return c.Up(ctx, up) }))
-		report, checkErr := checkHost(ctx, cmd, *config, false)
+		report, checkErr := checkHost(ctx, cmd, *config, sshdcheck.All)
+		err = errors.Join(err, h.Dirs.MarkForwarding(h.Config.ForwardsPorts() || !report.NoForwards))
 		if group, err := hostfiles.EngineGroup(h.Config.Base.Engine.Socket); err == nil {
 			printEngineMembers(cmd, report.Confined, group)
 		}
@@ -65,7 +67,7 @@ func statusCommand(config *string) *cobra.Command {
 		Short: "say how the engine, the containers and their sessions are; fail where logins do"}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	cmd.RunE = runWith(config, func(ctx context.Context, cmd *cobra.Command, h containers.Host) error {
-		report, reason := h.Status(ctx)
+		report, reason := h.Status(ctx, forwardNotes(ctx, *config))
 		if asJSON {
 			if err := printJSON(cmd, report); err != nil {
 				return err

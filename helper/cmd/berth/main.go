@@ -42,7 +42,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().StringVar(&config, "config", policy.Path, "the configuration")
 	root.AddCommand(upCommand(&config), downCommand(&config), statusCommand(&config),
 		configCommand(&config), settleCommand(&config), checkCommand(&config), prepareCommand(&config), gcCommand(&config), explainCommand(&config),
-		sessionsCommand(&config), endCommand(&config), drainCommand(&config))
+		sshdConfigCommand(&config), sessionsCommand(&config), endCommand(&config), drainCommand(&config))
 	root.SetOut(os.Stdout)
 	return root
 }

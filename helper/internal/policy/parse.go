@@ -134,7 +134,10 @@ func (r *reader) apply(p *Policy, tree map[string]any, known map[string]map[stri
 			}
 		}
 	}
-	p.conflicts(func(key, text string) { r.report(prefix+key, text) })
+	report := func(key, text string) { r.report(prefix+key, text) }
+	session, _ := tree["session"].(map[string]any)
+	p.limitForwards(session, report)
+	p.conflicts(report)
 }
 
 // conflicts reports values that are right by themselves and wrong together.

@@ -27,6 +27,9 @@ const (
 	NamesDir    = StateDir + "/names"    // what pam_berth.so records
 	LifelineDir = StateDir + "/lifeline" // the sockets of transport exec's sessions
 	DrainFile   = StateDir + "/" + paths.Drain
+	// ForwardingFile is there while somebody's connections may forward ports: pam_berth.so
+	// looks for it.
+	ForwardingFile = StateDir + "/forwarding"
 )
 
 // BaseProfile is the name of the policy that stands outside of every [profile.NAME].

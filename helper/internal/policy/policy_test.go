@@ -93,6 +93,9 @@ sftp_server = "/opt/sftp"
 linger = "8h"
 timeout = "1m"
 limit = 7
+forward = ["remote", "local", "agent", "local"]
+permit_open = ["localhost:80", "[::1]:*"]
+permit_listen = ["8080"]
 [users]
 uid_min = 500
 uid_max = 4294967294
@@ -110,7 +113,9 @@ uid_max = 4294967294
 			PidsLimit: 100, UserProcesses: 50, PTYMax: 64, Memory: 512 << 20, ShmSize: 2 << 20, CPUs: &cpus, CPUWeight: 30,
 			NoFile: NoFile{100, 200}, Restart: "no",
 			Idle: time.Hour, Keep: 2 * day, Timeout: time.Second},
-		Session: Session{"/bin/zsh", "/bin:/usr/bin", &mask, map[string]string{"SITE": "a b"}, []string{"GIT_*"}, "/opt/sftp", 8 * time.Hour, time.Minute, 7},
+		Session: Session{Shell: "/bin/zsh", Path: "/bin:/usr/bin", Umask: &mask, SetEnv: map[string]string{"SITE": "a b"},
+			AcceptEnv: []string{"GIT_*"}, SFTPServer: "/opt/sftp", Linger: 8 * time.Hour, Timeout: time.Minute, Limit: 7, Forward: []string{Agent, Local, Remote},
+			PermitOpen: []string{"[::1]:*", "localhost:80"}, PermitListen: []string{"8080"}},
 		Users:   Users{500, 1<<32 - 2},
 		Sources: Default().Sources,
 	}
@@ -154,7 +159,8 @@ func TestEveryKeyIsChecked(t *testing.T) {
 		"container.userns": `"private"`, "container.apparmor": `"unconfined"`,
 		"container.dns": `["192.0.2.1", "hunter2"]`, "container.pull": `"always"`,
 		"session.shell": `"bash"`, "session.path": `"hunter2:/bin"`, "session.umask": `27`, "session.set_env": `{ "A B" = "hunter2" }`,
-		"session.accept_env": `["*"]`, "session.sftp_server": `7`, "session.linger": `"yes"`, "session.timeout": `"0s"`, "session.limit": `0`, "transport": `"hunter2"`,
+		"session.accept_env": `["*"]`, "session.sftp_server": `7`, "session.linger": `"yes"`, "session.timeout": `"0s"`, "session.limit": `0`,
+		"session.forward": `["hunter2"]`, "session.permit_open": `["hunter2"]`, "session.permit_listen": `[8080]`, "transport": `"hunter2"`,
 		"users.uid_min": `"hunter2"`, "users.uid_max": `0`,
 		"container.nmae": `"hunter2"`, "sesion": `{ hunter2 = 1 }`, "trnasport": `"hunter2"`,
 		// Constants decide these.

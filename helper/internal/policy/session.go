@@ -23,6 +23,9 @@ type Session struct {
 	Linger     time.Duration // what survives a session may stay so long; Forever: always
 	Timeout    time.Duration
 	Limit      int64 // of one user's sessions at a time
+	Forward    []string
+	// Which ports may be forwarded, as sshd_config has them; none: all.
+	PermitOpen, PermitListen []string
 }
 
 // sessionKeys is the table [session]: each key with its default and its check.
@@ -37,6 +40,10 @@ var sessionKeys = map[string]key{
 	"linger":      newKey(func(p *Policy) *time.Duration { return &p.Session.Linger }, 0, checkLinger, showLinger),
 	"timeout":     duration(func(p *Policy) *time.Duration { return &p.Session.Timeout }, 10*time.Second),
 	"limit":       number(func(p *Policy) *int64 { return &p.Session.Limit }, 100, 1, 1<<20),
+	"forward":     newKey(func(p *Policy) *[]string { return &p.Session.Forward }, nil, checkForward, showList),
+	"permit_open": newKey(func(p *Policy) *[]string { return &p.Session.PermitOpen }, nil, checkPermitOpen, showList),
+	"permit_listen": newKey(func(p *Policy) *[]string { return &p.Session.PermitListen }, nil,
+		checkPermitListen, showList),
 }
 
 // Users says which uids may log in.

@@ -108,8 +108,8 @@ type Report struct {
 	Users       []UserStatus `json:"users,omitempty"`
 }
 
-// Status finds out how all containers are. Its error is why logins would fail.
-func (h Host) Status(ctx context.Context) (Report, error) {
+// Status finds out how all containers are; more is what else there is to say. Its error is why logins would fail.
+func (h Host) Status(ctx context.Context, more []hostfiles.Note) (Report, error) {
 	r := Report{Containers: []Status{}} // JSON has a list even of none
 	list, err := h.Shared()
 	if err != nil {
@@ -122,7 +122,7 @@ func (h Host) Status(ctx context.Context) (Report, error) {
 	if drained := (*loginerror.Refusal)(nil); errors.As(drain.Check(h.Dirs.DrainFile()), &drained) {
 		r.Drained = drained.User
 	}
-	notes := h.Dirs.CheckPrograms(h.Config.Base)
+	notes := append(h.Dirs.CheckPrograms(h.Config.Base), more...)
 	if r.Engine, err = h.Engine.Version(ctx); err == nil {
 		r.Users, err = h.userStatus(ctx)
 	}
@@ -152,7 +152,8 @@ func (r *Report) judge(notes []hostfiles.Note) error {
 			reason = errors.New(note.Text)
 		}
 		for i := range r.Containers {
-			if s := &r.Containers[i]; s.Logins {
+			s := &r.Containers[i]
+			if s.Logins && (len(note.Profiles) == 0 || slices.Contains(note.Profiles, s.Profile)) {
 				s.Logins, s.Why = false, note.Text
 			}
 		}

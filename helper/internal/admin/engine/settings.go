@@ -143,8 +143,26 @@ var settings = []setting{
 		}},
 	{name: "sysctls", fixed: true, // they limit memory that belongs to no process
 		apply: func(p policy.Policy, d *description) { d.host.Sysctls = map[string]string{shmAll: sharedPages(p)} },
-		read:  func(d description) string { return joinTable(d.host.Sysctls) },
+		read: func(d description) string {
+			others := maps.Clone(d.host.Sysctls)
+			delete(others, noLoopback6)
+			return joinTable(others)
+		},
 		flags: flag("--sysctl", func(p policy.Policy) string { return shmAll + "=" + sharedPages(p) })},
+	// Without a network the engine turns IPv6 off, and ::1 with it. Not compared: ending all sessions is
+	// too much for a container that lacks it.
+	{name: "loopback", fixed: true,
+		apply: func(p policy.Policy, d *description) {
+			if wantsLoopback6(p) {
+				d.host.Sysctls[noLoopback6] = "0"
+			}
+		},
+		flags: flagIf("--sysctl", func(p policy.Policy) string {
+			if !wantsLoopback6(p) {
+				return ""
+			}
+			return noLoopback6 + "=0"
+		})},
 	{name: "shm_size",
 		apply: func(p policy.Policy, d *description) { d.host.ShmSize = p.Container.ShmSize },
 		read:  func(d description) string { return strconv.FormatInt(d.host.ShmSize, 10) },
@@ -297,6 +315,8 @@ const (
 	entrypoint = paths.InitProgram
 	shmAll     = "kernel.shmall" // System V shared memory of the whole container, in pages
 	openFiles  = "nofile"        // of --ulimit
+	// 1 where there is no address ::1.
+	noLoopback6 = "net.ipv6.conf.lo.disable_ipv6"
 	// At SIGTERM the first process hangs the sessions up, and ends after 4 s at the latest;
 	// the time is in seconds.
 	stopSignal  = "SIGTERM"
@@ -326,6 +346,13 @@ func flagIf(name string, value func(policy.Policy) string) func(policy.Policy) [
 // sharedPages is how much System V shared memory there may be, in pages.
 func sharedPages(p policy.Policy) string {
 	return strconv.FormatInt(p.Container.SharedMemory()/int64(os.Getpagesize()), 10)
+}
+
+// wantsLoopback6 reports whether the container gets ::1 by berth. A kernel without IPv6 has no such setting, and
+// the engine would not start the container.
+func wantsLoopback6(p policy.Policy) bool {
+	_, err := os.Stat("/proc/sys/" + strings.ReplaceAll(noLoopback6, ".", "/"))
+	return p.Container.Network == "none" && err == nil
 }
 
 // readUlimit returns a limit of open files, or nothing if the container has none.

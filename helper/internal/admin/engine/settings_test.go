@@ -109,6 +109,28 @@ source = "/srv"
 	}
 }
 
+// Without a network the loopback has IPv6; with one that is the engine's affair. A container that berth made before is
+// no other for it.
+func TestLoopback(t *testing.T) {
+	p := policy.Default()
+	without, err := describe(p)
+	if err != nil || without.host.Sysctls[noLoopback6] != "0" {
+		t.Errorf("%v, %v", without.host.Sysctls, err)
+	}
+	p.Container.Network = "bridge"
+	with, err := describe(p)
+	if _, set := with.host.Sysctls[noLoopback6]; set || err != nil {
+		t.Errorf("%v, %v", with.host.Sysctls, err)
+	}
+	old := without
+	host := *without.host
+	host.Sysctls = map[string]string{shmAll: sharedPages(p)}
+	old.host = &host
+	if found := differences(old, without); len(found) > 0 {
+		t.Errorf("one of before: %+v", found)
+	}
+}
+
 // What berth never asks for is seen when a container has it.
 func TestForeignSettings(t *testing.T) {
 	want, err := describe(policy.Default())
@@ -264,7 +286,7 @@ func TestRunCommand(t *testing.T) {
 	got := RunCommand(p)
 	want := "docker run --detach --init=false --runtime crun --userns host --name berth --hostname berth --user 0:0 --workdir / " +
 		"--network none --dns 192.0.2.1 --dns 192.0.2.2 --restart always --cap-drop ALL --cap-add KILL --cap-add SETGID --cap-add SETUID " +
-		"--security-opt no-new-privileges --security-opt seccomp=/etc/berth/seccomp.json --read-only --sysctl kernel.shmall=" + sharedPages(p) + " --shm-size 67108864 --tmpfs /run:mode=0755,noexec,nosuid,nodev,size=16m " +
+		"--security-opt no-new-privileges --security-opt seccomp=/etc/berth/seccomp.json --read-only --sysctl kernel.shmall=" + sharedPages(p) + " --sysctl net.ipv6.conf.lo.disable_ipv6=0 --shm-size 67108864 --tmpfs /run:mode=0755,noexec,nosuid,nodev,size=16m " +
 		"--tmpfs /tmp:mode=1777,exec,nosuid,nodev,size=256m --tmpfs /var/tmp:mode=1777,exec,nosuid,nodev,size=256m " +
 		"--mount type=bind,source=/usr/libexec/berth/guest,target=/usr/libexec/berth,readonly " +
 		"--mount type=bind,source=/var/lib/berth/lifeline,target=/run/berth/lifeline " +

@@ -7,6 +7,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -28,10 +29,35 @@ type Explanation struct {
 	Container string   `json:"container"`
 	Shells    []string `json:"shells"` // the first that is in the image
 	Allowed   []string `json:"allowed"`
+	Forwards  Forwards `json:"forwards"`
 	Refused   string   `json:"refused,omitempty"` // what this user would read instead of a prompt
 	// Host is why this user's login never comes to berth, and gets the host.
 	Host     string    `json:"host,omitempty"`
 	Settings []Setting `json:"settings"`
+}
+
+// Forwards is what this user's connections may forward.
+type Forwards struct {
+	Kinds  []string `json:"kinds"`            // local, remote, agent
+	Open   []string `json:"open,omitempty"`   // where local leads; none: everywhere
+	Listen []string `json:"listen,omitempty"` // where remote listens; none: everywhere
+	Origin string   `json:"origin"`           // of Kinds, as a setting's
+}
+
+// text is for a person.
+func (f Forwards) text() string {
+	var kinds []string
+	for _, kind := range f.Kinds {
+		options := map[string]string{policy.Local: "local (-L, -D, -W)", policy.Remote: "remote (-R)", policy.Agent: "agent (-A)"}[kind]
+		if kind == policy.Local && len(f.Open) > 0 {
+			options += " to " + strings.Join(f.Open, " ")
+		}
+		if kind == policy.Remote && len(f.Listen) > 0 {
+			options += " at " + strings.Join(f.Listen, " ")
+		}
+		kinds = append(kinds, options)
+	}
+	return cmp.Or(strings.Join(kinds, ", "), "nothing") + " (" + f.Origin + ")"
 }
 
 // Setting is one key of berth.toml as it counts for the user.
@@ -71,6 +97,7 @@ func Explain(p policy.Policy, who record.Record, settings []policy.Setting, path
 		}
 	}
 	e.Allowed = []string{"shell", "command", "sftp", "terminal"}
+	e.Forwards = Forwards{Kinds: append([]string{}, p.Session.Forward...), Open: p.Session.PermitOpen, Listen: p.Session.PermitListen}
 	values := map[string]any{}
 	for _, s := range policy.Values(p) {
 		values[s.Key()] = s.Value
@@ -92,14 +119,18 @@ func Explain(p policy.Policy, who record.Record, settings []policy.Setting, path
 			}
 		}
 		e.Settings = append(e.Settings, Setting{s.Key(), values[s.Key()], from})
+		if s.Key() == "session.forward" {
+			e.Forwards.Origin = from
+		}
 	}
 	return e, nil
 }
 
 // Write prints the explanation for a person.
 func (e Explanation) Write(w io.Writer) {
-	fmt.Fprintf(w, "user        %s, uid %d, groups %s\nprofile     %s (%s)\ncontainer   %s\nshell       %s\nmay ask for %s\n",
-		e.User, e.UID, strings.Join(e.Groups, " "), e.Profile, e.Why, e.Container, strings.Join(e.Shells, ", else "), strings.Join(e.Allowed, ", "))
+	fmt.Fprintf(w, "user        %s, uid %d, groups %s\nprofile     %s (%s)\ncontainer   %s\nshell       %s\nmay ask for %s\nforwards    %s\n",
+		e.User, e.UID, strings.Join(e.Groups, " "), e.Profile, e.Why, e.Container, strings.Join(e.Shells, ", else "),
+		strings.Join(e.Allowed, ", "), e.Forwards.text())
 	if e.Host != "" {
 		fmt.Fprintf(w, "host        %s\n", e.Host)
 	}

@@ -36,6 +36,8 @@ container.memory = "1g"
 
 [profile."guests".session]
 limit = 3
+forward = ["remote", "local"]
+permit_open = ["localhost:80", "h:1"]
 `
 
 // explain explains example for a user of these names.
@@ -132,12 +134,18 @@ func TestWrite(t *testing.T) {
 	e.Write(&out)
 	for _, line := range []string{
 		"user        gus, uid 1001, groups visitors", "profile     guests (FILE:17)", "container   berth-guests-1001", "shell       /bin/sh",
+		"forwards    local (-L, -D, -W) to h:1 localhost:80, remote (-R) (FILE:22)",
 		"host        sshd does not", "refused     not now", `container.memory         = "1g"  # FILE:18`, "container.runtime        = none  # default",
 		`container.mount          = { read_only = false, source = "/home/gus", target = "/home/gus" }  # default`,
 	} {
 		if !strings.Contains(out.String(), line+"\n") {
 			t.Errorf("no line %q in\n%s", line, &out)
 		}
+	}
+	var none bytes.Buffer
+	explain(t, record.Record{User: "dora"}).Write(&none)
+	if !strings.Contains(none.String(), "\nforwards    nothing (default)\n") {
+		t.Errorf("%s", &none)
 	}
 	text, err := json.Marshal(e)
 	if err != nil || !strings.Contains(string(text), `{"key":"session.limit","value":3,"origin":"FILE:21"}`) {

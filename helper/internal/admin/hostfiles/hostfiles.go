@@ -77,6 +77,11 @@ func (d Dirs) Prepare(c policy.Config) (notes []Note, err error) {
 	if err := sessionlog.Prepare(d.Sessions); err != nil {
 		return nil, err
 	}
+	if c.ForwardsPorts() {
+		if err := d.MarkForwarding(true); err != nil {
+			return nil, err
+		}
+	}
 	covers, unknown := Covers(c)
 	for _, name := range unknown {
 		notes = append(notes, Note{Text: "berth.toml: " + name + " is not known on this host: nobody has the profile by it"})

@@ -15,8 +15,9 @@ import (
 
 // Note is what an administrator should know although nothing failed.
 type Note struct {
-	Text  string
-	Fatal bool // nobody can log in
+	Text     string
+	Fatal    bool     // nobody can log in
+	Profiles []string // who has one of these, if there are any, and not everybody
 }
 
 // programsDir is where the programs that sshd runs are installed: beside this one
@@ -86,7 +87,7 @@ func (d Dirs) CheckPrograms(p policy.Policy) []Note {
 
 func (d Dirs) checkPrograms(transport string, engineGroup uint32) (notes []Note) {
 	add := func(fatal bool, format string, args ...any) {
-		notes = append(notes, Note{fmt.Sprintf(format, args...), fatal})
+		notes = append(notes, Note{Text: fmt.Sprintf(format, args...), Fatal: fatal})
 	}
 	const specialBits = unix.S_ISUID | unix.S_ISGID
 	var st unix.Stat_t

@@ -14,17 +14,22 @@ import (
 type problems struct {
 	order    []fault
 	accounts map[fault][]string
+	profiles map[fault][]string // of these accounts
 }
 
-func (p *problems) add(f fault, name string) {
+func (p *problems) add(f fault, q *question) {
+	name := q.displayName()
 	if p.accounts == nil {
-		p.accounts = map[fault][]string{}
+		p.accounts, p.profiles = map[fault][]string{}, map[fault][]string{}
 	}
 	if _, found := p.accounts[f]; !found {
 		p.order = append(p.order, f)
 	}
 	if !slices.Contains(p.accounts[f], name) {
 		p.accounts[f] = append(p.accounts[f], name)
+	}
+	if !slices.Contains(p.profiles[f], q.policy.Profile) {
+		p.profiles[f] = append(p.profiles[f], q.policy.Profile)
 	}
 }
 
@@ -56,22 +61,30 @@ func (h Host) judgeSSHD(r *Report, questions []*question, c conf) {
 	add := r.problem
 	var userProblems, adminProblems problems
 	pam := true
+	r.NoForwards = true
 	for _, q := range questions {
 		for _, e := range q.answers {
 			pam = pam && e.first("usepam") == "yes"
 			if q.confine {
-				for _, f := range h.confinementFaults(q.account, e) {
-					userProblems.add(f, q.displayName())
+				faults := h.confinementFaults(q.account, q.policy, e)
+				_, less := forwardFaults(q.policy, e)
+				for _, f := range append(faults, less...) {
+					f.needsGroup = f.needsGroup || f.minor && !q.isMember([]string{Group})
+					userProblems.add(f, q)
 				}
+				local, remote := forwardsPorts(e)
+				r.NoForwards = r.NoForwards && !local && !remote
 			} else {
 				for _, f := range h.adminFaults(e) {
-					adminProblems.add(f, q.displayName())
+					adminProblems.add(f, q)
 				}
 			}
 		}
 	}
 	for _, f := range userProblems.order {
-		add("confined users "+f.effect, "sshd -T, for "+userProblems.names(f)+": "+f.evidence, h.remedy(f, c))
+		r.Problems = append(r.Problems, Problem{Effect: "confined users " + f.effect,
+			Evidence: "sshd -T, for " + userProblems.names(f) + ": " + f.evidence, Remedy: h.remedy(f, c),
+			Forwards: f.forwards, Profiles: userProblems.profiles[f], Minor: f.minor})
 	}
 	for _, f := range adminProblems.order {
 		remedy := "take them out of group " + Group + ", or leave them out of the Match line: Match Group " + Group + ",!" + adminGroup
@@ -96,6 +109,9 @@ func (h Host) remedy(f fault, c conf) string {
 		}
 		return h.DropIn + " is missing: " + h.installer() + " puts it in place"
 	}
+	if f.forwards && h.isOutdated() {
+		return "berth sshd-config --install writes what berth.toml says into " + h.DropIn
+	}
 	if f.key == "permituserenvironment" {
 		for _, l := range c.lines {
 			if l.key == f.key {
@@ -109,6 +125,12 @@ func (h Host) remedy(f fault, c conf) string {
 			keyword(f)+" "+l.value, l.block.number, h.DropIn)
 	}
 	return "in the Match block of " + h.DropIn + ": " + f.line
+}
+
+// isOutdated reports whether the drop-in is not what berth.toml says.
+func (h Host) isOutdated() bool {
+	text, err := os.ReadFile(h.DropIn)
+	return err != nil || string(text) != h.Wanted
 }
 
 func keyword(f fault) string {
@@ -128,7 +150,7 @@ func (h Host) judgeStack(r *Report, questions []*question, service string) {
 		add("nobody knows what users get", err.Error(), "mend "+file)
 		return
 	}
-	var systemd, variables, withoutHome, withoutContainer, notLast problems
+	var systemd, variables, withoutHome, withoutContainer, notLast, strayForwards problems
 	for _, q := range questions {
 		if !q.confine {
 			continue
@@ -145,22 +167,25 @@ func (h Host) judgeStack(r *Report, questions []*question, service string) {
 			}
 		}
 		if home == nil {
-			withoutHome.add(fault{}, q.displayName())
+			withoutHome.add(fault{}, q)
 		}
 		switch {
 		case container == nil:
-			withoutContainer.add(fault{}, q.displayName())
+			withoutContainer.add(fault{}, q)
 		case after != nil:
-			notLast.add(fault{evidence: fmt.Sprintf("%s, %s, comes after %s", after, after.module, container)}, q.displayName())
+			notLast.add(fault{evidence: fmt.Sprintf("%s, %s, comes after %s", after, after.module, container)}, q)
+		}
+		if q.policy.ForwardsPorts() && (container == nil || after != nil) {
+			strayForwards.add(fault{}, q)
 		}
 		// berth-session as the login shell reads no file of the home.
 		shell := h.isSession(q.shell) && !q.isMember([]string{Group})
 		for _, e := range slices.Concat(h.reach(auth, q.account, false), h.reach(session, q.account, false)) {
 			switch {
 			case e.module == "pam_systemd.so":
-				systemd.add(fault{evidence: e.String()}, q.displayName())
+				systemd.add(fault{evidence: e.String()}, q)
 			case e.module == "pam_env.so" && slices.Contains(e.args, "user_readenv=1") && !shell:
-				variables.add(fault{evidence: e.String()}, q.displayName())
+				variables.add(fault{evidence: e.String()}, q)
 			}
 		}
 	}
@@ -177,6 +202,13 @@ func (h Host) judgeStack(r *Report, questions []*question, service string) {
 	for _, f := range notLast.order {
 		add("confined users' sessions are not complete when their container is made ready", f.evidence+", for "+notLast.names(f),
 			"let nothing but pam_selinux.so stand behind the line with pam_berth.so container")
+	}
+	for _, f := range strayForwards.order {
+		r.Problems = append(r.Problems, Problem{
+			Effect:   "confined users who may forward ports get no session, and their forwards lead nowhere",
+			Evidence: file + ", for " + strayForwards.names(f) + ": its last session line is not pam_berth.so container",
+			Remedy:   "as above: it is this line that leads their connections into the container's network",
+			Forwards: true, NoLogins: true, Profiles: strayForwards.profiles[f]})
 	}
 	if len(withoutHome.order)+len(withoutContainer.order) == 0 && !h.module("pam_berth.so") && len(questions) > 0 {
 		add("confined users get no session", file+" names pam_berth.so, which is not installed", "make install")

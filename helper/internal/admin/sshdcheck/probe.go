@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"berth/helper/internal/policy"
 )
 
 // probes are accounts that are made up. The sshd that is asked about them runs in a mount
@@ -31,13 +33,13 @@ const probeName = "berth-probe-"
 // account may have such an id.
 const firstProbeID = 4294960000
 
-func newProbes(p people, t targets) (*probes, error) {
+func newProbes(p people, t targets, profiles []policy.Policy) (*probes, error) {
 	dir, err := os.MkdirTemp("", "berth-check")
 	if err != nil {
 		return nil, err
 	}
 	b := &probes{dir: dir}
-	if err := b.writeFiles(p, t); err != nil {
+	if err := b.writeFiles(p, t, profiles); err != nil {
 		b.close()
 		return nil, err
 	}
@@ -46,7 +48,7 @@ func newProbes(p people, t targets) (*probes, error) {
 
 func (b *probes) close() { _ = os.RemoveAll(b.dir) }
 
-func (b *probes) writeFiles(p people, t targets) error {
+func (b *probes) writeFiles(p people, t targets, profiles []policy.Policy) error {
 	passwd, err := os.ReadFile("/etc/passwd")
 	if err != nil {
 		return err
@@ -84,13 +86,19 @@ func (b *probes) writeFiles(p people, t targets) error {
 			groups: append([]string{primary}, others...), probe: true,
 		})
 	}
+	// A group of a directory server is in no file, and gets no member.
+	listed := func(group string) bool { return strings.Contains("\n"+groups, "\n"+group+":") }
 	for _, name := range literalNames(t.groups) {
 		add(name)
 		for _, admins := range literalNames(t.admins) {
-			// A group of a directory server is in no file, and gets no member.
-			if strings.Contains("\n"+groups, "\n"+admins+":") {
+			if listed(admins) {
 				add(name, admins)
 			}
+		}
+	}
+	for _, profile := range profiles {
+		if i := slices.IndexFunc(profile.Groups, listed); i >= 0 {
+			add(Group, profile.Groups[i])
 		}
 	}
 	return errors.Join(os.WriteFile(filepath.Join(b.dir, "passwd"), []byte(lines), 0o644),

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"berth/helper/internal/policy"
 )
 
 // effectiveConfig is what `sshd -T` prints: the values that are in force for one
@@ -84,24 +86,24 @@ type demand struct {
 	key, want string // as sshd -T prints them
 	line      string // how sshd_config has it
 	effect    string // what confined users get without it
-	// forwarding: DisableForwarding does the same, in every release.
-	forwarding bool
+	// neverForwards: a kind of forward that no profile allows.
+	neverForwards bool
+	// disabled: DisableForwarding does the same, in every release.
+	disabled bool
 	// loginShell: it also matters where berth-session is the login shell and no command is forced.
 	loginShell bool
 }
 
+// demands hold for every profile; what a profile may decide is in forward.go.
 var demands = []demand{
-	{key: "allowtcpforwarding", want: "no", line: "AllowTcpForwarding no",
-		effect: "reach the ports of this host, as ssh -L", forwarding: true, loginShell: true},
 	{key: "allowstreamlocalforwarding", want: "no", line: "AllowStreamLocalForwarding no",
-		effect: "reach the unix sockets of this host, as ssh -L", forwarding: true, loginShell: true},
+		effect: "reach the unix sockets of this host, as ssh -L", neverForwards: true, disabled: true, loginShell: true},
 	{key: "gatewayports", want: "no", line: "GatewayPorts no",
-		effect: "open ports of this host to other hosts, as ssh -R", forwarding: true, loginShell: true},
-	{key: "allowagentforwarding", want: "no", line: "AllowAgentForwarding no",
-		effect: "have sshd make sockets in this host's /tmp, as ssh -A", loginShell: true},
+		effect: "open ports to other hosts, as ssh -R", neverForwards: true, disabled: true, loginShell: true},
 	{key: "x11forwarding", want: "no", line: "X11Forwarding no",
-		effect: "open ports of this host and start xauth(1) on it, as ssh -X", loginShell: true},
-	{key: "permittunnel", want: "no", line: "PermitTunnel no", effect: "open tunnels to this host's network, as ssh -w", loginShell: true},
+		effect: "open ports and start xauth(1) on this host, as ssh -X", neverForwards: true, loginShell: true},
+	{key: "permittunnel", want: "no", line: "PermitTunnel no",
+		effect: "open tunnels to this host's network, as ssh -w", neverForwards: true, loginShell: true},
 	{key: "permituserenvironment", want: "no", line: "PermitUserEnvironment no",
 		effect: "choose by ~/.ssh/environment what the shell that runs berth-session on this host starts with"},
 	{key: "permituserrc", want: "no", line: "PermitUserRC no", effect: "may have ~/.ssh/rc run on this host"},
@@ -122,18 +124,21 @@ type fault struct {
 	key        string // the keyword to look for in the text
 	line       string // what mends it, within the Match block of the drop-in
 	needsGroup bool   // membership in the drop-in's group mends it
+	forwards   bool   // of what a profile may decide
+	minor      bool   // it keeps nobody from being confined
 }
 
 // confinementFaults returns what is wrong with the login of a user who is to be confined.
-func (h Host) confinementFaults(a account, e effectiveConfig) (faults []fault) {
+func (h Host) confinementFaults(a account, p policy.Policy, e effectiveConfig) (faults []fault) {
 	force := e.first("forcecommand")
 	forced, shell := h.isSession(force), h.isSession(a.shell)
 	if !forced && !shell {
 		return []fault{{effect: "get a shell on this host", evidence: "ForceCommand is " + force,
 			key: "forcecommand", line: "ForceCommand " + h.Session}}
 	}
+	faults, _ = forwardFaults(p, e)
 	for _, d := range demands {
-		if !forced && !d.loginShell || e.first(d.key) == d.want || d.forwarding && e.first("disableforwarding") == "yes" {
+		if !forced && !d.loginShell || e.first(d.key) == d.want || d.disabled && e.first("disableforwarding") == "yes" {
 			continue
 		}
 		name, _, _ := strings.Cut(d.line, " ")

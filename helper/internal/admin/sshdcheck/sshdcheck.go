@@ -18,13 +18,17 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"berth/helper/internal/policy"
 )
 
 const (
 	// Group is the drop-in's: its members are confined.
 	Group      = "berth"
 	adminGroup = "admins"
-	program    = "berth-session"
+	// Match is what the Match line of the drop-in says of groups.
+	Match   = Group + ",!" + adminGroup
+	program = "berth-session"
 )
 
 // Bounds of what is asked: an account costs some 15 ms for each connection.
@@ -34,6 +38,18 @@ const (
 	maxParallel    = 4
 )
 
+// Test has sshd itself judge its configuration.
+func (h Host) Test(ctx context.Context) error {
+	s, err := newSSHD(h.Config)
+	if err != nil {
+		return err
+	}
+	if out, err := exec.CommandContext(ctx, s.path, "-t", "-f", h.Config).CombinedOutput(); err != nil {
+		return fmt.Errorf("sshd -t: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
 // Host is where to look.
 type Host struct {
 	Session string   // berth-session, as it is installed
@@ -41,6 +57,10 @@ type Host struct {
 	DropIn  string   // berth's part of it
 	PAM     []string // directories of services
 	Modules []string // patterns of the directories of modules
+	// Policies say what users may forward.
+	Policies policy.Config
+	// Wanted is what the drop-in should be.
+	Wanted string
 }
 
 // This is the host that the program runs on.
@@ -63,6 +83,11 @@ type Problem struct {
 	Effect   string // what users get, and which of them
 	Evidence string // what sshd or the stack says
 	Remedy   string // what to do
+	// Forwards: it is about what users may forward, who have these profiles.
+	Forwards bool
+	Profiles []string
+	// Minor: the host confines its users all the same. NoLogins: they get no session.
+	Minor, NoLogins bool
 }
 
 // Report is what was found.
@@ -71,7 +96,23 @@ type Report struct {
 	Notes    []string
 	Confined []string // users who are to be confined
 	Admins   []string // root and administrators, as far as they were asked about
+	// NoForwards: no confined user may forward ports, and that is certain.
+	NoForwards bool
 }
+
+// Faults reports whether there is a problem that is not minor.
+func (r Report) Faults() bool {
+	return slices.ContainsFunc(r.Problems, func(p Problem) bool { return !p.Minor })
+}
+
+// Scope is what is judged.
+type Scope int
+
+const (
+	All    Scope = iota
+	Stack        // the PAM stack alone
+	Sample       // one user of each profile
+)
 
 // isSession reports whether command is this installation's berth-session.
 func (h Host) isSession(command string) bool {
@@ -88,6 +129,7 @@ type question struct {
 	account
 	confine bool // the account is to be confined; else it is to have the whole host
 	group   string
+	policy  policy.Policy
 	answers []effectiveConfig
 }
 
@@ -95,7 +137,7 @@ type question struct {
 // shell is berth-session, root and administrators.
 func (h Host) gather(p people, t targets) (questions []*question) {
 	for _, u := range p.users {
-		q := &question{account: u, group: u.firstGroup(t.groups)}
+		q := &question{account: u, group: u.firstGroup(t.groups), policy: h.Policies.For(u.name, u.groups)}
 		switch admin := u.isMember(t.admins); {
 		case u.uid == "0":
 		case h.isSession(u.shell), !admin && q.group != "", !admin && matchesAny(u.name, t.users):
@@ -141,8 +183,19 @@ func (s *sshd) ask(ctx context.Context, questions []*question, connections []map
 	return nil
 }
 
-// Check judges sshd and the PAM stack; with stackOnly the latter alone.
-func (h Host) Check(ctx context.Context, stackOnly bool) (Report, error) {
+// sample returns one account of each profile that is to be confined.
+func sample(questions []*question) (some []*question) {
+	for _, q := range questions {
+		has := func(other *question) bool { return other.policy.Profile == q.policy.Profile }
+		if q.confine && !slices.ContainsFunc(some, has) {
+			some = append(some, q)
+		}
+	}
+	return some
+}
+
+// Check judges sshd and the PAM stack.
+func (h Host) Check(ctx context.Context, scope Scope) (Report, error) {
 	c := readConf(h.Config)
 	t := h.intendedConf(c).targets()
 	p, err := lookUp(ctx, t)
@@ -152,19 +205,23 @@ func (h Host) Check(ctx context.Context, stackOnly bool) (Report, error) {
 	var r Report
 	questions := h.gather(p, t)
 	r.addUsers(questions)
-	probes, err := newProbes(p, t)
+	probes, err := newProbes(p, t, h.Policies.Profiles)
 	if err != nil {
 		return r, err
 	}
 	defer probes.close()
 	probeQuestions := h.gather(people{users: probes.accounts}, t)
-	if stackOnly {
+	if scope == Sample {
+		questions, probeQuestions = sample(append(questions, probeQuestions...)), nil
+	}
+	if scope == Stack {
 		h.judgeStack(&r, append(questions, probeQuestions...), "sshd")
 		return r, nil
 	}
 	s, err := newSSHD(h.Config)
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 		r.Notes = append(r.Notes, "there is no sshd on this host, so nothing was judged")
+		r.NoForwards = true
 		return r, nil
 	}
 	if err != nil {
@@ -173,12 +230,16 @@ func (h Host) Check(ctx context.Context, stackOnly bool) (Report, error) {
 	if !h.confinesAnybody(c, r) {
 		r.Notes = append(r.Notes, "nobody is confined yet: no account is in group "+Group+
 			", and sshd's configuration does not name berth-session; "+h.installer()+" sets sshd and PAM up")
+		r.NoForwards = true
 		return r, nil
 	}
 	s.probes = probes
-	if len(questions) > maxAccounts {
+	many := len(questions) > maxAccounts
+	if many {
 		r.Notes = append(r.Notes, fmt.Sprintf("sshd was asked about %d of %d accounts", maxAccounts, len(questions)))
-		questions = questions[:maxAccounts]
+		some := sample(questions)
+		rest := slices.DeleteFunc(questions, func(q *question) bool { return slices.Contains(some, q) })
+		questions = append(some, rest...)[:maxAccounts]
 	}
 	questions = append(questions, probeQuestions...)
 	if err := s.ask(ctx, questions, c.connections()); err != nil {
@@ -190,6 +251,7 @@ func (h Host) Check(ctx context.Context, stackOnly bool) (Report, error) {
 		r.Notes = append(r.Notes, "group "+Group+" has no member, and "+errNoProbe.Error()+": judged when it has one")
 	}
 	h.judgeSSHD(&r, questions, c)
+	r.NoForwards = r.NoForwards && scope == All && !many
 	service := "sshd"
 	for _, q := range questions {
 		for _, e := range q.answers {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"berth/helper/internal/policy"
 )
 
 // host has services of PAM in a directory of the test's.
@@ -130,7 +132,23 @@ func TestContainerLine(t *testing.T) {
 		}
 		h.judgeStack(&r, []*question{{account: c.whose, confine: true}}, "sshd")
 		if (c.says == "") != (len(r.Problems) == 0) || !strings.Contains(fmt.Sprint(r.Problems), c.says) {
-			t.Errorf("%s: %q, want %q", name, r.Problems, c.says)
+			t.Errorf("%s: %+v, want %q", name, r.Problems, c.says)
+		}
+	}
+	// Who may forward ports is named once more: their connections lead nowhere.
+	forwards := question{account: alice, confine: true}
+	forwards.policy.Profile, forwards.policy.Session.Forward = "ports", []string{policy.Local}
+	for stack, want := range map[string]bool{ours: false, home: true, home + container + "session optional pam_lastlog.so\n": true} {
+		var r Report
+		h := host(t, map[string]string{"sshd": stack})
+		h.judgeStack(&r, []*question{&forwards}, "sshd")
+		i := slices.IndexFunc(r.Problems, func(p Problem) bool { return p.NoLogins })
+		if (i >= 0) != want {
+			t.Errorf("%s\n%+v", stack, r.Problems)
+			continue
+		}
+		if p := r.Problems[max(i, 0)]; want && (!p.Forwards || p.Minor || !slices.Equal(p.Profiles, []string{"ports"})) {
+			t.Errorf("%s\n%+v", stack, p)
 		}
 	}
 	h := host(t, map[string]string{"sshd": ours})
@@ -176,13 +194,20 @@ func TestDropInIsWhatIsDemanded(t *testing.T) {
 			t.Errorf("the drop-in does not say %s %s", d.key, d.want)
 		}
 	}
+	for _, k := range Forwarding(policy.Policy{}) {
+		ports := k.Name == "PermitOpen" || k.Name == "PermitListen" // none are forwarded anyway
+		if !ports && !has(strings.ToLower(k.Name), k.Value) {
+			t.Errorf("the drop-in does not say %s %s", k.Name, k.Value)
+		}
+	}
 	if !has("setenv", strings.Join(environment, " ")) {
 		t.Error("the drop-in's SetEnv is another")
 	}
 	for _, l := range c.lines {
 		known := slices.ContainsFunc(demands, func(d demand) bool { return d.key == l.key })
 		switch l.key {
-		case "match", "forcecommand", "setenv", "disableforwarding", "authorizedkeysfile", "permittty", "exposeauthinfo":
+		case "disableforwarding", "allowtcpforwarding", "allowagentforwarding": // forward.go
+		case "match", "forcecommand", "setenv", "authorizedkeysfile", "permittty", "exposeauthinfo":
 		default:
 			if !known {
 				t.Errorf("nobody checks %s %s", l.key, l.value)
