@@ -93,6 +93,7 @@ sftp_server = "/opt/sftp"
 linger = "8h"
 timeout = "1m"
 limit = 7
+forward = ["local", "agent"]
 [users]
 uid_min = 500
 uid_max = 4294967294
@@ -110,7 +111,7 @@ uid_max = 4294967294
 			PidsLimit: 100, UserProcesses: 50, PTYMax: 64, Memory: 512 << 20, ShmSize: 2 << 20, CPUs: &cpus, CPUWeight: 30,
 			NoFile: NoFile{100, 200}, Restart: "no",
 			Idle: time.Hour, Keep: 2 * day, Timeout: time.Second},
-		Session: Session{"/bin/zsh", "/bin:/usr/bin", &mask, map[string]string{"SITE": "a b"}, []string{"GIT_*"}, "/opt/sftp", 8 * time.Hour, time.Minute, 7},
+		Session: Session{"/bin/zsh", "/bin:/usr/bin", &mask, map[string]string{"SITE": "a b"}, []string{"GIT_*"}, "/opt/sftp", 8 * time.Hour, time.Minute, 7, []string{"agent", "local"}},
 		Users:   Users{500, 1<<32 - 2},
 		Sources: Default().Sources,
 	}
@@ -129,7 +130,7 @@ func checkRoundTrip(t *testing.T, p Policy) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, file)
 	}
-	for _, list := range []*[]string{&p.Session.AcceptEnv, &again.Session.AcceptEnv} {
+	for _, list := range []*[]string{&p.Session.AcceptEnv, &again.Session.AcceptEnv, &p.Session.Forward, &again.Session.Forward} {
 		if *list == nil {
 			*list = []string{}
 		}
@@ -143,7 +144,7 @@ func checkRoundTrip(t *testing.T, p Policy) {
 // and no value is repeated.
 func TestEveryKeyIsChecked(t *testing.T) {
 	wrong := map[string]string{
-		"engine.socket": `"hunter2"`, "engine.timeout": `"1h"`,
+		"session.forward": `["hunter2"]`, "engine.socket": `"hunter2"`, "engine.timeout": `"1h"`,
 		"container.name": `"-hunter2"`, "container.image": `"HUNTER2 x"`, "container.hostname": `"hunter2_"`, "container.network": `"host"`,
 		"container.read_only": `"hunter2"`, "container.capabilities": `["SETUID", "SETGID", "SYS_ADMIN"]`, "container.seccomp": `"unconfined"`,
 		"container.tmpfs": `{ "/tmp" = "size=1m" }`, "container.pids_limit": `-3`, "container.user_processes": `0`, "container.pty_max": `"hunter2"`, "container.memory": `"hunter2"`,

@@ -22,7 +22,8 @@ type Session struct {
 	SFTPServer string        // empty: looked for in the usual places
 	Linger     time.Duration // what survives a session may stay so long; Forever: always
 	Timeout    time.Duration
-	Limit      int64 // of one user's sessions at a time
+	Limit      int64    // of one user's sessions at a time
+	Forward    []string // what sshd may forward into the container: "local", "remote", "agent"
 }
 
 // sessionKeys is the table [session]: each key with its default and its check.
@@ -37,6 +38,7 @@ var sessionKeys = map[string]key{
 	"linger":      newKey(func(p *Policy) *time.Duration { return &p.Session.Linger }, 0, checkLinger, showLinger),
 	"timeout":     duration(func(p *Policy) *time.Duration { return &p.Session.Timeout }, 10*time.Second),
 	"limit":       number(func(p *Policy) *int64 { return &p.Session.Limit }, 100, 1, 1<<20),
+	"forward":     newKey(func(p *Policy) *[]string { return &p.Session.Forward }, nil, checkForward, showList),
 }
 
 // Users says which uids may log in.
@@ -100,6 +102,17 @@ func checkAcceptEnv(v any) ([]string, error) {
 		if !variableName().MatchString(strings.TrimSuffix(name, "*")) {
 			return nil, errors.New("must hold names of variables; one may end in *")
 		}
+	}
+	return list, nil
+}
+
+func checkForward(v any) ([]string, error) {
+	list, ok := stringList(v)
+	for _, kind := range list {
+		ok = ok && (kind == "local" || kind == "remote" || kind == "agent")
+	}
+	if !ok {
+		return nil, errors.New(`must be a list of "local", "remote" and "agent"`)
 	}
 	return list, nil
 }
