@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -263,6 +264,29 @@ func TestServe(t *testing.T) {
 	for end := time.Now().Add(10 * time.Second); openFiles(t) > open+2; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d descriptors are open, and were %d", openFiles(t), open)
+		}
+	}
+}
+
+// Another user's process is not served, even where it can reach the socket.
+func TestServeOtherUsers(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	path := served(t, func(f *os.File) {
+		_, _ = io.WriteString(f, "served")
+		f.Close()
+	})
+	for p := path; p != os.TempDir() && p != "/"; p = filepath.Dir(p) {
+		if err := os.Chmod(p, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for uid, want := range map[uint32]string{0: "served", 65534: ""} {
+		cmd := exec.Command("perl", "-MSocket", "-e", `socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; connect($s, pack_sockaddr_un($ARGV[0])) or die "$!"; print <$s>`, path)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != want {
+			t.Errorf("uid %d: %q, %v", uid, out, err)
 		}
 	}
 }
