@@ -4,11 +4,12 @@
 // user. Nobody but root may read the file of this program, so the kernel lets no other
 // process of the user's into this one (execve(2), ptrace(2)).
 //
-//	berth-init watch PID LINGER LIFELINE KEEPER [SECONDS]
+//	berth-init watch PID LINGER LIFELINE KEEPER [SECONDS [AGENT]]
 //
 // LINGER is 1 if what is left may stay, until so many SECONDS after the session's end, or
-// for ever. LIFELINE and KEEPER are descriptors. When the keeper says anything, nothing
-// may stay.
+// for ever (SECONDS is 0 then, or not there). LIFELINE and KEEPER are descriptors. When the keeper
+// says anything, nothing may stay. AGENT is the path of a socket that goes with the session,
+// with its directory.
 //
 // It has one thread and a few pages, for as long as the session lasts. When something
 // is left at the session's end, it becomes `berth-guest terminate`, which ends that.
@@ -36,6 +37,7 @@
 
 static pid_t program;
 static int lifeline, keeper_fd;
+static char *agent; /* NULL: none */
 
 /* An Exit frame (package lifeline). */
 static void send_exit(int status)
@@ -49,6 +51,20 @@ static void send_exit(int status)
 		return; /* there is nobody to tell */
 }
 
+/* The session is over: nobody serves the agent's socket any more. */
+static void close_lifeline(void)
+{
+	if (lifeline >= 0)
+		close(lifeline);
+	lifeline = -1;
+	if (!agent)
+		return;
+	unlink(agent);
+	*strrchr(agent, '/') = 0;
+	rmdir(agent);
+	agent = NULL;
+}
+
 /* Waits for children that have ended. Returns 0 when there is none any more. */
 static int reap_children(void)
 {
@@ -58,8 +74,7 @@ static int reap_children(void)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		if (pid == program) {
 			send_exit(status);
-			close(lifeline);
-			lifeline = -1;
+			close_lifeline();
 			program = 0;
 		}
 	return pid == 0;
@@ -92,6 +107,7 @@ __attribute__((noreturn)) static void terminate_rest(void)
 	char *argv[] = { (char[]){ GUEST }, (char[]){ "terminate" }, NULL }, *none[] = { NULL };
 	sigset_t set;
 
+	close_lifeline();
 	/* It expects the keeper's connection as descriptor 3. All else is closed. */
 	if (dup2(keeper_fd, 3) != 3 || close_range(4, ~0U, 0) != 0)
 		_exit(1);
@@ -136,10 +152,11 @@ int watch_main(int argc, char **argv)
 	int linger, hung_up = 0;
 	long seconds, until = 0; /* when what lingers is to end */
 
-	if (argc < 6 || argc > 7 || (program = atoi(argv[2])) < 2 || (lifeline = atoi(argv[4])) < 3 || (keeper_fd = atoi(argv[5])) < 3)
+	if (argc < 6 || argc > 8 || (program = atoi(argv[2])) < 2 || (lifeline = atoi(argv[4])) < 3 || (keeper_fd = atoi(argv[5])) < 3)
 		return 2;
 	linger = !strcmp(argv[3], "1");
-	seconds = argc == 7 ? atol(argv[6]) : 0;
+	seconds = argc >= 7 ? atol(argv[6]) : 0;
+	agent = argc == 8 && argv[7][0] == '/' ? argv[7] : NULL;
 	prctl(PR_SET_DUMPABLE, 0);
 	sigfillset(&signals);
 	sigprocmask(SIG_SETMASK, &signals, NULL);
@@ -179,8 +196,7 @@ int watch_main(int argc, char **argv)
 				kill(-program, SIGHUP);
 				kill(-program, SIGCONT);
 			}
-			close(lifeline);
-			lifeline = -1;
+			close_lifeline();
 			hung_up = 1;
 		}
 	}

@@ -28,7 +28,7 @@ func FuzzCaller(f *testing.F) {
 		if err := line.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		names, err := handshake(line, true)
+		names, err := handshake(line, lifeline.Guest{TakesID: true})
 		if err != nil {
 			return
 		}

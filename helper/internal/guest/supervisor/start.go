@@ -19,11 +19,11 @@ import (
 )
 
 // start runs what the request asks for, tells the other end, and returns the
-// program's pid.
-func (v *supervisor) start(line *lifeline.Conn, request lifeline.StartRequest, who account) (int, error) {
+// program's pid, and the path of the agent's socket, if there is one.
+func (v *supervisor) start(line *lifeline.Conn, request lifeline.StartRequest, who account) (pid int, socket string, err error) {
 	path, argv, err := commandLine(request, who.shell)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	files, master, tty, err := openStdio(line, request)
 	defer func() {
@@ -35,11 +35,30 @@ func (v *supervisor) start(line *lifeline.Conn, request lifeline.StartRequest, w
 		}
 	}()
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	env := append(request.Env, "SHELL="+who.shell)
 	if tty != "" {
 		env = append(env, "SSH_TTY="+tty)
+	}
+	reply, fds := lifeline.StartedReply{TTY: tty}, []int(nil)
+	if master != nil {
+		fds = append(fds, int(master.Fd()))
+	}
+	if request.Agent {
+		a, err := listenForAgent()
+		if err != nil {
+			reply.NoAgent = err.Error() // a session without it is better than none
+		} else {
+			defer a.close()
+			defer func() {
+				if pid == 0 {
+					a.remove()
+				}
+			}()
+			env = append(env, "SSH_AUTH_SOCK="+a.path)
+			fds, socket = append(fds, a.listener), a.path
+		}
 	}
 	dir := who.home
 	if err := unix.Access(dir, unix.X_OK); err != nil {
@@ -49,7 +68,7 @@ func (v *supervisor) start(line *lifeline.Conn, request lifeline.StartRequest, w
 	// A subreaper inherits whatever a daemon leaves behind (PR_SET_CHILD_SUBREAPER,
 	// prctl(2)): nothing of the session escapes from under it.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return 0, fmt.Errorf("subreaper: %w", err)
+		return 0, "", fmt.Errorf("subreaper: %w", err)
 	}
 	// Children get these by inheritance. A limit that is above the container's
 	// own is the container's.
@@ -62,20 +81,16 @@ func (v *supervisor) start(line *lifeline.Conn, request lifeline.StartRequest, w
 		// with this one (the main thread, which main has locked).
 		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: tty != "", Ctty: 0, Pdeathsig: syscall.SIGKILL},
 	}
-	pid, err := syscall.ForkExec(path, argv, attr)
+	running, err := syscall.ForkExec(path, argv, attr)
 	if err != nil {
-		return 0, execRefusal(path, err)
+		return 0, "", execRefusal(path, err)
 	}
-	var fds []int
-	if master != nil {
-		fds = append(fds, int(master.Fd()))
-	}
-	err = line.Send(lifeline.Started, lifeline.Pack([]lifeline.Field{{Key: "tty", Value: tty}}), fds...)
-	if err != nil {
-		_ = unix.Kill(pid, unix.SIGKILL)
+	if err := line.Send(lifeline.Started, reply.Pack(), fds...); err != nil {
+		_ = unix.Kill(running, unix.SIGKILL)
+		return 0, "", err
 	}
 	v.keeper.sendID(request.ID)
-	return pid, err
+	return running, socket, nil
 }
 
 // The statuses that a shell gives a program that it cannot run (POSIX, 2.8.2).

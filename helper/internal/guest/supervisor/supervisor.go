@@ -89,7 +89,8 @@ func ServeDirect(fd int) error {
 type supervisor struct {
 	rules  rules.Rules
 	keeper *keeper
-	direct bool // the server handed it the session
+	direct bool   // the server handed it the session
+	net    uint64 // the inode of the container's network namespace
 }
 
 func newSupervisor(direct bool) (*supervisor, error) {
@@ -97,8 +98,17 @@ func newSupervisor(direct bool) (*supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
+	var net unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/net", &net); err != nil {
+		return nil, fmt.Errorf("network namespace: %w", err)
+	}
 	k, err := dialKeeper()
-	return &supervisor{rules: r, keeper: k, direct: direct}, err
+	return &supervisor{rules: r, keeper: k, direct: direct, net: net.Ino}, err
+}
+
+// guest is what the other end is told of this one when it may ask for a start.
+func (v *supervisor) guest() lifeline.Guest {
+	return lifeline.Guest{TakesID: v.keeper.takesID, TakesAgent: true, Net: v.net}
 }
 
 // account is what is needed to run a program as the user.
@@ -111,12 +121,12 @@ func (v *supervisor) serve(line *lifeline.Conn, enter func(*lifeline.Conn, lifel
 	if err := line.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return fmt.Errorf("lifeline: %w", err)
 	}
-	pid, err := v.open(line, enter)
+	pid, socket, err := v.open(line, enter)
 	if err != nil {
 		refusal := loginerror.Of(err, loginerror.NotStartedInside)
 		return errors.Join(err, line.Send(lifeline.Failure, lifeline.PackRefusal(refusal)))
 	}
-	return v.becomeWatcher(line, pid)
+	return v.becomeWatcher(line, pid, socket)
 }
 
 // Probe is whether a session could be started here: the rules are whole, and the
@@ -134,24 +144,24 @@ func Probe() error {
 // ORDER MATTERS. 1. The kernel says who. 2. As root: the keeper is told, the names
 // are recorded, nothing else; then, for good: become the user. 3. As the user: read
 // and do what they asked.
-func (v *supervisor) open(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (account, error)) (pid int, err error) {
+func (v *supervisor) open(line *lifeline.Conn, enter func(*lifeline.Conn, lifeline.Peer) (account, error)) (pid int, socket string, err error) {
 	peer, err := line.Peer() // 1
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	if err := v.check(peer); err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	if err := v.register(line, peer); err != nil { // 2
-		return 0, err
+		return 0, "", err
 	}
 	who, err := enter(line, peer)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	request, err := readStart(line) // 3
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	return v.start(line, request, who)
 }
@@ -171,7 +181,7 @@ func (v *supervisor) enterExec(line *lifeline.Conn, peer lifeline.Peer) (account
 	if err := becomeUser(peer); err != nil {
 		return account{}, err
 	}
-	return who, line.Send(lifeline.Ready, lifeline.PackReady(v.keeper.takesID))
+	return who, line.Send(lifeline.Ready, v.guest().Pack())
 }
 
 // enterDirect enters a session whose other end may be anything of the peer's. Its
@@ -201,7 +211,7 @@ func (v *supervisor) enterDirect(line *lifeline.Conn, peer lifeline.Peer) (accou
 	if err := becomeUser(peer); err != nil {
 		return account{}, err
 	}
-	claimed, err := handshake(line, v.keeper.takesID)
+	claimed, err := handshake(line, v.guest())
 	if err != nil {
 		return account{}, err
 	}
@@ -223,11 +233,11 @@ func readStart(line *lifeline.Conn) (lifeline.StartRequest, error) {
 
 // handshake tells the peer that this process is theirs now, and reads what they
 // say of themselves.
-func handshake(line *lifeline.Conn, takesID bool) (lifeline.Names, error) {
+func handshake(line *lifeline.Conn, guest lifeline.Guest) (lifeline.Names, error) {
 	if _, err := receive(line, lifeline.Hello, 0); err != nil {
 		return lifeline.Names{}, err
 	}
-	if err := line.Send(lifeline.Ready, lifeline.PackReady(takesID)); err != nil {
+	if err := line.Send(lifeline.Ready, guest.Pack()); err != nil {
 		return lifeline.Names{}, err
 	}
 	return readIdentity(line)

@@ -22,9 +22,9 @@ import (
 
 // becomeWatcher becomes the program that waits for the end of the session: a process of one
 // thread and a few pages, because there is one for each session (helper/cmd/berth-init/
-// watch.c). This process's children stay its own. It returns only when it fails;
-// then the program dies with this process.
-func (v *supervisor) becomeWatcher(line *lifeline.Conn, pid int) error {
+// watch.c). This process's children stay its own. At the end it removes the agent's socket, if there is one.
+// It returns only when it fails; then the program dies with this process.
+func (v *supervisor) becomeWatcher(line *lifeline.Conn, pid int, socket string) error {
 	path := paths.InitProgram
 	var err error
 	if cerr := line.Control(func(fd uintptr) {
@@ -39,8 +39,11 @@ func (v *supervisor) becomeWatcher(line *lifeline.Conn, pid int) error {
 			linger = "1"
 		}
 		argv := []string{path, "watch", strconv.Itoa(pid), linger, strconv.Itoa(int(fd)), strconv.Itoa(v.keeper.fd)}
-		if v.rules.Linger > 0 {
-			argv = append(argv, strconv.Itoa(v.rules.Linger))
+		if v.rules.Linger > 0 || socket != "" {
+			argv = append(argv, strconv.Itoa(max(v.rules.Linger, 0)))
+		}
+		if socket != "" {
+			argv = append(argv, socket)
 		}
 		coverage.Flush()
 		err = unix.Exec(path, argv, []string{})

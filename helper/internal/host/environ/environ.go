@@ -15,6 +15,7 @@ import (
 type Facts struct {
 	User, Home, Path string
 	TTY              bool
+	Agent            string // the path of the agent's socket, as it is in the container, too; empty: none
 }
 
 // allowed is what a client may send to any account: what sshd_config of Debian
@@ -27,7 +28,7 @@ var forbidden = []string{
 	"LD_*", "GO*", "CGO_*", "DOCKER_*", "BASH_*", "ENV", "IFS", "SHELLOPTS", "BASHOPTS", "PS4", "PROMPT_COMMAND", "ZDOTDIR",
 	"PATH", "HOME", "USER", "LOGNAME", "SHELL", "MAIL", "PWD", "OLDPWD", "TMPDIR", "SSH_TTY", "SSH_ORIGINAL_COMMAND",
 	"PYTHON*", "PERL*", "RUBY*", "NODE_*", "GCONV_PATH", "LOCPATH", "NLSPATH", "GETCONF_DIR", "RES_OPTIONS", "HOSTALIASES",
-	"LOCALDOMAIN", "MALLOC_*", "NIS_PATH", "TERMINFO*", "TERMCAP", "TERMPATH", "XDG_*", "KRB5*",
+	"LOCALDOMAIN", "MALLOC_*", "NIS_PATH", "TERMINFO*", "TERMCAP", "TERMPATH", "XDG_*", "KRB5*", "SSH_AUTH_SOCK",
 }
 
 // maxValue bounds a value, in bytes.
@@ -57,6 +58,9 @@ func Build(facts Facts, caller []string, accept []string, set map[string]string)
 	values["USER"], values["LOGNAME"] = facts.User, facts.User
 	values["HOME"] = facts.Home
 	values["PATH"] = facts.Path
+	if facts.Agent != "" {
+		values["SSH_AUTH_SOCK"] = facts.Agent
+	}
 	env := make([]string, 0, len(values))
 	for name, value := range values {
 		env = append(env, name+"="+value)

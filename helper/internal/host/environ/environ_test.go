@@ -49,13 +49,23 @@ func TestBuild(t *testing.T) {
 		{"DOCKER_HOST", "DOCKER_HOST=tcp://x", ""},
 		{"GODEBUG", "GODEBUG=x=1", ""},
 		{"BASH_ENV", "BASH_ENV=x", ""},
+		{"SSH_AUTH_SOCK", "SSH_AUTH_SOCK=/run/x", ""},
 		{"SITE", "SITE=caller", "policy"},
 	} {
 		// Even a policy that accepts them all does not get those of the never-list.
-		env := Build(facts, []string{c.entry}, []string{"GIT_*", "LD_*", "GODEBUG", "DOCKER_HOST", "BASH_ENV", "SITE"}, map[string]string{"SITE": "policy"})
+		env := Build(facts, []string{c.entry}, []string{"GIT_*", "LD_*", "GODEBUG", "DOCKER_HOST", "BASH_ENV", "SSH_AUTH_SOCK", "SITE"}, map[string]string{"SITE": "policy"})
 		if got, _ := value(env, c.name); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.entry, got, c.want)
 		}
+	}
+}
+
+// The agent is where berth has found it, whatever the caller says.
+func TestAgent(t *testing.T) {
+	f := facts
+	f.Agent = "/home/alice/.ssh/agent/s.1"
+	if got, _ := value(Build(f, []string{"SSH_AUTH_SOCK=/run/x"}, []string{"SSH_AUTH_SOCK"}, nil), "SSH_AUTH_SOCK"); got != f.Agent {
+		t.Errorf("%q", got)
 	}
 }
 

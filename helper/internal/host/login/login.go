@@ -116,7 +116,7 @@ func login(program Program, caller process.Caller, record *sessionlog.Record) (e
 	if err != nil {
 		return ending, traffic, err
 	}
-	s := assemble(p, caller, account, req, self)
+	s := assemble(p, caller, account, req, self, record.Warn)
 	s.Start.ID, s.Started = record.ID, record.Started
 	ending, traffic, err = s.Run(context.Background(), transport)
 	if err != nil && program.Fallback != nil {
@@ -132,7 +132,7 @@ func login(program Program, caller process.Caller, record *sessionlog.Record) (e
 const noContainerOfOwn = "your container does not run; connect again, and if that does not help tell the administrator"
 
 // assemble makes the session of what policy, process, account and client say.
-func assemble(p policy.Policy, caller process.Caller, account identity.Account, req request.Request, self string) *session.Session {
+func assemble(p policy.Policy, caller process.Caller, account identity.Account, req request.Request, self string, warn func(string)) *session.Session {
 	shells := []string{account.Shell, p.Session.Shell, "/bin/sh"}
 	if account.Shell == self || account.Shell == "" {
 		shells = shells[1:] // the user has berth-session for a login shell
@@ -145,9 +145,11 @@ func assemble(p policy.Policy, caller process.Caller, account identity.Account, 
 	if p.Session.SFTPServer == "" {
 		sftp = []string{"/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server", "/usr/libexec/sftp-server"}
 	}
-	facts := environ.Facts{User: account.Name, Home: account.Home, Path: p.Session.Path, TTY: session.HasTTY()}
+	socket, connect := findAgent(p, req, account.Home, warn)
+	facts := environ.Facts{User: account.Name, Home: account.Home, Path: p.Session.Path, TTY: session.HasTTY(), Agent: socket}
 	return &session.Session{
 		Account: account, Request: req, Shells: shells, Timeout: p.Session.Timeout, AfterStart: process.FreeMemory,
+		Ready: checkForward(p), Agent: connect, Warn: warn,
 		Start: lifeline.StartRequest{
 			Kind: req.Kind, Command: req.Command, SFTP: sftp,
 			Env:   environ.Build(facts, os.Environ(), p.Session.AcceptEnv, p.Session.SetEnv),

@@ -18,7 +18,7 @@ import (
 // Whatever the container answers, berth-session comes to an end with it, in
 // time, and to an exit status that there is.
 func FuzzGuest(f *testing.F) {
-	started := lifeline.Frame(lifeline.Started, lifeline.Pack([]lifeline.Field{{Key: "tty", Value: ""}}))
+	started := lifeline.Frame(lifeline.Started, lifeline.StartedReply{}.Pack())
 	f.Add(slices.Concat(started, lifeline.Frame(lifeline.Exit, lifeline.Ending{Status: 3}.Pack())), false)
 	f.Add(slices.Concat(started, lifeline.Frame(lifeline.Exit, lifeline.Ending{Signal: 200}.Pack())), true)
 	f.Add(lifeline.Frame(lifeline.Failure, lifeline.PackRefusal(loginerror.New("no\x1b[2J", errors.New("x")))), false)

@@ -37,6 +37,12 @@ type Session struct {
 	Shells  []string // candidates inside, best first
 	Start   lifeline.StartRequest
 	Timeout time.Duration // for the guest's answer, once it is connected
+	// Ready is called with what the guest says of itself. Its error is why there is no session.
+	Ready func(lifeline.Guest) error
+	// Agent connects to the user's ssh-agent; nil: there is none. Warn is told why the
+	// session has none all the same.
+	Agent func() (*os.File, error)
+	Warn  func(text string)
 	// Started is called with the name of the program's terminal when it runs.
 	Started func(tty string)
 	// AfterStart is called when the program has run for a second: the long wait begins.
@@ -72,6 +78,9 @@ func (s *Session) Run(ctx context.Context, transport Transport) (lifeline.Ending
 		return lifeline.Ending{}, Traffic{}, err
 	}
 	defer line.Close()
+	if err := s.Ready(line.Guest()); err != nil {
+		return lifeline.Ending{}, Traffic{}, err
+	}
 	// Not before: from here on the input is being read.
 	stdio, err := openStdio(tty)
 	if err != nil {
@@ -115,18 +124,22 @@ func (s *Session) handshake(line *lifeline.Conn, stdio *stdio) (string, *os.File
 	if err := line.SetDeadline(time.Now().Add(s.Timeout)); err != nil {
 		return "", nil, fmt.Errorf("lifeline: %w", err)
 	}
-	if !line.TakesID() {
+	if !line.Guest().TakesID {
 		s.Start.ID = ""
 	}
+	s.Start.Agent = s.Agent != nil && line.Guest().TakesAgent
 	body, err := line.Ask(lifeline.Start, s.Start.Pack(), lifeline.Started, stdio.pass...)
 	if err != nil {
 		return "", nil, err
 	}
 	stdio.closePassed()
-	fields, err := lifeline.Unpack(body)
-	fds := line.TakeFDs()
-	if err != nil || len(fields) != 1 || stdio.tty != (len(fds) == 1) {
-		return "", nil, fmt.Errorf("handshake: %d fields, %d descriptors: %w", len(fields), len(fds), lifeline.ErrMalformed)
+	started, err := lifeline.UnpackStarted(body)
+	if err != nil {
+		return "", nil, err
+	}
+	fd, err := s.takeDescriptors(line, stdio.tty, started)
+	if err != nil {
+		return "", nil, err
 	}
 	if err := line.SetDeadline(time.Time{}); err != nil {
 		return "", nil, fmt.Errorf("lifeline: %w", err)
@@ -134,10 +147,10 @@ func (s *Session) handshake(line *lifeline.Conn, stdio *stdio) (string, *os.File
 	if !stdio.tty {
 		return "", nil, nil
 	}
-	if err := unix.SetNonblock(fds[0], true); err != nil {
+	if err := unix.SetNonblock(fd, true); err != nil {
 		return "", nil, fmt.Errorf("pty: %w", err)
 	}
-	return fields[0].Value, os.NewFile(uintptr(fds[0]), "pty"), nil
+	return started.TTY, os.NewFile(uintptr(fd), "pty"), nil
 }
 
 // outcome is what the lifeline says in the end.

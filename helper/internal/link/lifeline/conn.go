@@ -31,7 +31,7 @@ const (
 	Identity Kind = 'I' // session to guest: names for the ids that the kernel told
 	Ready    Kind = 'A' // guest to session: it has become the user and waits for the start
 	Start    Kind = 'S' // session to guest: what to run; three descriptors unless a tty is asked for
-	Started  Kind = 'R' // guest to session: it runs; with a tty one descriptor, the pty's master
+	Started  Kind = 'R' // guest to session: it runs; descriptors: the pty's master with a tty, the agent's listener
 	Signal   Kind = 'G' // session to guest: one byte, a signal number for the session's process group
 	Exit     Kind = 'X' // guest to session: how the session's first process ended
 	Notice   Kind = 'N' // guest to session: a line for the terminal, once it has given its id
@@ -57,10 +57,10 @@ var ErrTooLong = errors.New("frame too long")
 
 // Conn is one end of a lifeline. It is used by one reader and one writer.
 type Conn struct {
-	file    *os.File
-	raw     syscall.RawConn
-	fds     []int
-	takesID bool
+	file  *os.File
+	raw   syscall.RawConn
+	fds   []int
+	guest Guest
 }
 
 // New takes over fd, a connected unix stream socket.

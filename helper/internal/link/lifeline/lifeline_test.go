@@ -147,7 +147,7 @@ func TestMessages(t *testing.T) {
 	if got, err := UnpackNames(names.Pack()); err != nil || !reflect.DeepEqual(got, names) {
 		t.Errorf("names: %+v, %v", got, err)
 	}
-	start := StartRequest{ID: "0123abcd-4567cdef", Kind: CommandRequest, Command: "a\nb\x01=", SFTP: []string{"/x"}, Env: []string{"A=b=c"}, Umask: 0o027,
+	start := StartRequest{ID: "0123abcd-4567cdef", Agent: true, Kind: CommandRequest, Command: "a\nb\x01=", SFTP: []string{"/x"}, Env: []string{"A=b=c"}, Umask: 0o027,
 		Limits: []Limit{{7, 1024, 1<<64 - 1}}, TTY: true, Termios: []byte{1, 2}, Rows: 24, Cols: 80, XPixels: 1, YPixels: 65535}
 	if got, err := UnpackStart(start.Pack()); err != nil || !reflect.DeepEqual(got, start) {
 		t.Errorf("start: %+v, %v", got, err)
@@ -181,20 +181,56 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// A session gives its id to a guest that has said that it takes one, and to no other: one of
-// before would not take the Start that has it.
-func TestTakesID(t *testing.T) {
-	for _, takes := range []bool{true, false} {
+// A guest says what it takes and where it is, one of before says less or nothing, and one of later
+// may say more.
+func TestReady(t *testing.T) {
+	for name, c := range map[string]struct {
+		body []byte
+		want Guest
+	}{
+		"nothing":         {nil, Guest{}},
+		"before networks": {Pack([]Field{{"takes", "id"}}), Guest{TakesID: true}},
+		"all":             {Guest{true, true, 4026532245}.Pack(), Guest{true, true, 4026532245}},
+		"an old keeper":   {Guest{false, true, 1}.Pack(), Guest{false, true, 1}},
+		"later":           {Pack([]Field{{"takes", "wings"}, {"net", "7"}, {"mood", "good"}}), Guest{Net: 7}},
+	} {
 		a, b := pair(t)
-		if err := b.Send(Ready, PackReady(takes)); err != nil {
+		if err := b.Send(Ready, c.body); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.AskReady(Hello, nil); err != nil || a.TakesID() != takes {
-			t.Errorf("%v, %v", a.TakesID(), err)
+		if err := a.AskReady(Hello, nil); err != nil || a.Guest() != c.want {
+			t.Errorf("%s: %+v, %v", name, a.Guest(), err)
 		}
 	}
-	if body := (StartRequest{}).Pack(); bytes.Contains(body, []byte("id=")) {
+	// Without the rest the frame is that of before.
+	if body := (Guest{TakesID: true}).Pack(); !bytes.Equal(body, []byte("\x00\x00\x00\x08takes=id")) {
 		t.Errorf("%q", body)
+	}
+	for _, net := range []string{"", "-1", "x", "99999999999999999999"} {
+		if g, err := UnpackGuest(Pack([]Field{{"net", net}})); !errors.Is(err, ErrMalformed) {
+			t.Errorf("net %q: %+v, %v", net, g, err)
+		}
+	}
+	// A guest of before would not take a Start that has what it has not asked for.
+	if body := (StartRequest{}).Pack(); bytes.Contains(body, []byte("id=")) || bytes.Contains(body, []byte("agent=")) {
+		t.Errorf("%q", body)
+	}
+}
+
+// What a session of before gets is what it knows.
+func TestStarted(t *testing.T) {
+	if body := (StartedReply{TTY: "/dev/pts/1"}).Pack(); !bytes.Equal(body, Pack([]Field{{"tty", "/dev/pts/1"}})) {
+		t.Errorf("%q", body)
+	}
+	for _, want := range []StartedReply{{}, {TTY: "/dev/pts/1"}, {NoAgent: "no room"}} {
+		if got, err := UnpackStarted(want.Pack()); err != nil || got != want {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	for _, fields := range [][]Field{nil, {{"x", ""}}, {{"tty", ""}, {"x", ""}}, {{"tty", ""}, {"no-agent", "x"}, {"x", ""}}} {
+		if got, err := UnpackStarted(Pack(fields)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%v: %+v, %v", fields, got, err)
+		}
 	}
 }
 
@@ -209,7 +245,9 @@ func FuzzUnpack(f *testing.F) {
 		_, eerr := UnpackEnding(body)
 		_, rerr := UnpackRefusal(body)
 		_, terr := UnpackNotice(body)
-		for _, err := range []error{nerr, serr, eerr, rerr, terr} {
+		_, gerr := UnpackGuest(body)
+		_, aerr := UnpackStarted(body)
+		for _, err := range []error{nerr, serr, eerr, rerr, terr, gerr, aerr} {
 			if err != nil && !errors.Is(err, ErrMalformed) {
 				t.Errorf("%v", err)
 			}

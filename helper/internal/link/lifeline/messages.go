@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -66,25 +65,66 @@ func UnpackNames(body []byte) (Names, error) {
 	return names, nil
 }
 
-// PackReady encodes the body of a Ready frame. takesID: the guest, and the keeper behind it,
-// take the id of a session, and have notices for one that has given it. A guest of before
-// that has nothing to say here, and would not take a Start with an id.
-func PackReady(takesID bool) []byte {
-	if takesID {
-		return Pack([]Field{{"takes", "id"}})
+// Guest is what a guest says of itself in its Ready frame. One of before that has nothing to say.
+type Guest struct {
+	// TakesID: it, and the keeper behind it, take the id of a session, and have notices for
+	// one that has given it.
+	TakesID bool
+	// TakesAgent: it takes a Start that asks for an agent.
+	TakesAgent bool
+	// Net is the inode of its network namespace; 0: not said.
+	Net uint64
+}
+
+// Pack encodes g. A berth-session of before that knows a frame without more than the first field,
+// and takes any other for one that says nothing: its session has no id inside.
+func (g Guest) Pack() []byte {
+	var fields []Field
+	if g.TakesID {
+		fields = append(fields, Field{"takes", "id"})
 	}
-	return nil
+	if g.TakesAgent {
+		fields = append(fields, Field{"takes", "agent"})
+	}
+	if g.Net != 0 {
+		fields = append(fields, Field{"net", strconv.FormatUint(g.Net, 10)})
+	}
+	return Pack(fields)
+}
+
+// UnpackGuest decodes a Ready body. What it does not know is passed over: a later guest says it.
+func UnpackGuest(body []byte) (Guest, error) {
+	var g Guest
+	fields, err := Unpack(body)
+	if err != nil {
+		return g, fmt.Errorf("ready: %w", err)
+	}
+	for _, f := range fields {
+		switch {
+		case f == Field{"takes", "id"}:
+			g.TakesID = true
+		case f == Field{"takes", "agent"}:
+			g.TakesAgent = true
+		case f.Key == "net":
+			if g.Net, err = strconv.ParseUint(f.Value, 10, 64); err != nil {
+				return g, fmt.Errorf("ready: %w", ErrMalformed)
+			}
+		}
+	}
+	return g, nil
 }
 
 // AskReady sends a frame and waits for Ready.
 func (c *Conn) AskReady(kind Kind, body []byte) error {
 	answer, err := c.Ask(kind, body, Ready)
-	c.takesID = err == nil && slices.Equal(answer, PackReady(true))
+	if err == nil {
+		c.guest, err = UnpackGuest(answer)
+	}
 	return err
 }
 
-// TakesID is what the guest has said in its Ready frame.
-func (c *Conn) TakesID() bool { return c.takesID }
+// Guest is what the guest has said in its Ready frame.
+func (c *Conn) Guest() Guest { return c.guest }
 
 // PackNotice encodes the body of a Notice frame.
 func PackNotice(text string) []byte { return Pack([]Field{{"text", text}}) }
@@ -125,6 +165,7 @@ type StartRequest struct {
 	Env     []string // NAME=value, complete
 	Umask   uint32
 	Limits  []Limit
+	Agent   bool // the session gets a socket of an agent; its listener comes with Started
 	TTY     bool
 	Termios []byte // struct termios as the kernel has it; empty: the pty's defaults
 	Rows    uint16
@@ -141,8 +182,12 @@ func (r StartRequest) Pack() []byte {
 		{"termios", hex.EncodeToString(r.Termios)},
 		{"size", fmt.Sprintf("%d %d %d %d", r.Rows, r.Cols, r.XPixels, r.YPixels)},
 	}
+	// A guest of before takes neither of these.
 	if r.ID != "" {
 		fields = append(fields, Field{"id", r.ID})
+	}
+	if r.Agent {
+		fields = append(fields, Field{"agent", "true"})
 	}
 	for _, path := range r.SFTP {
 		fields = append(fields, Field{"sftp", path})
@@ -176,6 +221,8 @@ func UnpackStart(body []byte) (StartRequest, error) {
 			r.SFTP = append(r.SFTP, f.Value)
 		case "env":
 			r.Env = append(r.Env, f.Value)
+		case "agent":
+			r.Agent, err = strconv.ParseBool(f.Value)
 		case "umask":
 			var mask uint64
 			mask, err = strconv.ParseUint(f.Value, 8, 9)
@@ -198,6 +245,34 @@ func UnpackStart(body []byte) (StartRequest, error) {
 		}
 	}
 	return r, nil
+}
+
+// StartedReply is the body of a Started frame. With a terminal its master comes along; then, if
+// the session asked for an agent and there is no reason why not, the agent's listener.
+type StartedReply struct {
+	TTY     string // the terminal's name
+	NoAgent string // why there is no agent that was asked for
+}
+
+// Pack encodes r. A berth-session of before that asked for no agent, and takes one field.
+func (r StartedReply) Pack() []byte {
+	fields := []Field{{"tty", r.TTY}}
+	if r.NoAgent != "" {
+		fields = append(fields, Field{"no-agent", r.NoAgent})
+	}
+	return Pack(fields)
+}
+
+// UnpackStarted decodes it.
+func UnpackStarted(body []byte) (StartedReply, error) {
+	fields, err := Unpack(body)
+	switch {
+	case err == nil && len(fields) == 1 && fields[0].Key == "tty":
+		return StartedReply{TTY: fields[0].Value}, nil
+	case err == nil && len(fields) == 2 && fields[0].Key == "tty" && fields[1].Key == "no-agent":
+		return StartedReply{TTY: fields[0].Value, NoAgent: fields[1].Value}, nil
+	}
+	return StartedReply{}, fmt.Errorf("started: %w", ErrMalformed)
 }
 
 // Ending is how the session's first process ended: by a status, or by a
