@@ -30,7 +30,7 @@ func TestNetworkOfAContainer(t *testing.T) {
 				})
 				checkConnection(t, l, "admin", network(t, "self"))
 				checkConnection(t, l, "alice", "")
-				bulk := labs.Finish(l.SSH("alice", "-o", "RekeyLimit=1M", "head -c 8388608 /dev/zero; sleep 3"))
+				bulk := labs.Finish(l.SSH("alice", "-o", "RekeyLimit=1M", "head -c 8388608 /dev/zero; sleep 3")) // and idle for that long
 				if bulk.Status != 0 || len(bulk.Out) != 8<<20 {
 					t.Errorf("8 MiB with new keys: %d bytes, status %d: %s", len(bulk.Out), bulk.Status, bulk.Err)
 				}
@@ -41,6 +41,7 @@ func TestNetworkOfAContainer(t *testing.T) {
 					last := l.Exec(t, "last", "-f", "/var/log/wtmp", "alice")
 					return strings.Contains(last, "alice") && !strings.Contains(last, "still logged in"), last
 				})
+				checkLost(t, l)
 			}
 			lease := "/var/lib/berth/users/" + l.UID(t, "alice")
 			labs.Eventually(t, labs.Patience, func() (bool, string) {
@@ -110,4 +111,24 @@ func processesOf(t *testing.T, l *labs.Lab, name string) (found []int) {
 		}
 	}
 	return found
+}
+
+// checkLost checks that root, at the close, writes the end of a session whose berth-session was killed.
+func checkLost(t *testing.T, l *labs.Lab) {
+	t.Helper()
+	lost := func() (n int) {
+		for _, line := range l.Record() {
+			if line.Event == "lost" && line.PID == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	before := lost()
+	_, out := labs.StartWithPipes(t, l.SSH("alice", "echo in; cat"))
+	if said, err := out.ReadString('\n'); err != nil || said != "in\n" {
+		t.Fatalf("%q, %v", said, err)
+	}
+	l.Exec(t, "sh", "-c", "kill -9 $(ls /var/lib/berth/sessions/"+l.UID(t, "alice")+" | sed -n 's/.*[.]//p')")
+	labs.Eventually(t, labs.Patience, func() (bool, string) { return lost() == before+1, fmt.Sprintf("%d lost, %d before", lost(), before) })
 }
