@@ -62,6 +62,9 @@ struct berth_options {
 
 /* Is there while users may forward ports. */
 #define FORWARDING STATE "/forwarding"
+/* In RUN, where root has put one: an empty network, so that none need be made. */
+#define RUN "/run/berth"
+#define NOWHERE "nowhere"
 /* Whom sshd's drop-in and stack confine, but for accounts with this login shell. */
 #define CONFINED "berth"
 #define ADMINS "admins"

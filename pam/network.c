@@ -171,6 +171,18 @@ void berth_network_empty(pam_handle_t *pamh)
 	_exit(1);
 }
 
+/* To make a network costs 0.4 ms, and a hundred times that while others are being removed.
+ * Who is in this one shares it with others, but nothing in it is up. */
+static int enter_nowhere(void)
+{
+	int run = berth_open_root(AT_FDCWD, RUN);
+	int network = run < 0 ? -1 : openat(run, NOWHERE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int result = network < 0 ? -1 : enter(network);
+	berth_shut(network);
+	berth_shut(run);
+	return result;
+}
+
 void berth_network_leave(pam_handle_t *pamh)
 {
 	int here = open(OWN_NETWORK, O_RDONLY | O_CLOEXEC);
@@ -178,7 +190,8 @@ void berth_network_leave(pam_handle_t *pamh)
 	/* Without a way back it is left all the same. */
 	if (here < 0 || berth_keep(pamh, DATA, here) != 0)
 		berth_log(pamh, LOG_ERR, "there is no way back to the host's network: %m");
-	berth_network_empty(pamh);
+	if (enter_nowhere() != 0)
+		berth_network_empty(pamh);
 }
 
 int berth_network_back(pam_handle_t *pamh)

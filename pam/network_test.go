@@ -25,6 +25,12 @@ var keepers = map[string]struct{ enter, mounts, perl string }{
 		"$queue = 0; $after = 'for (1..2) { socket($c[$_],AF_UNIX,SOCK_STREAM,0); $c[$_]->blocking(0); connect($c[$_],sockaddr_un($at)) }';"},
 }
 
+// An empty network that root has made beforehand, and what is none.
+const (
+	nowhere      = "mkdir -m 755 /run/berth; touch /run/berth/nowhere; unshare --net=/run/berth/nowhere true"
+	otherNowhere = "mkdir -m 755 /run/berth; touch /run/berth/nowhere; mount --bind $N /run/berth/nowhere"
+)
+
 const serveMounts = "mount -t tmpfs none /run; mkdir -p /run/berth/private/serve; mount --bind PLACE /run/berth/private/serve;"
 
 // startKeeper starts one, at the keeper's own socket, and returns its process.
@@ -116,6 +122,11 @@ func TestNetworkOfAConnection(t *testing.T) {
 		"all in place":                      {lines: both, marker: true, keeper: "a keeper", want: container},
 		"all in place, nobody may forward":  {lines: both, keeper: "a keeper", want: container},
 		"transport exec":                    {lines: both, marker: true, keeper: "a keeper", spoil: "rm $B/socket", want: container},
+		"all in place, a nowhere":           {lines: both, marker: true, keeper: "a keeper", spoil: nowhere, want: container},
+		"no line, a nowhere":                {lines: home, marker: true, keeper: "a keeper", spoil: nowhere, refuse: "unshare", want: empty},
+		"no container, a nowhere":           {lines: both, marker: true, spoil: nowhere, want: empty},
+		"a nowhere that is the host's":      {lines: home, marker: true, spoil: "N=/proc/self/ns/net; " + otherNowhere, want: empty},
+		"a nowhere that is none":            {lines: home, marker: true, spoil: "N=/proc/self/ns/uts; " + otherNowhere, want: empty},
 		"no line for the container":         {lines: home, marker: true, keeper: "a keeper", want: empty},
 		"the same, nobody may forward":      {lines: home, keeper: "a keeper", want: host},
 		"the same, an administrator":        {lines: home, marker: true, groups: "berth admins", want: host},
