@@ -64,7 +64,11 @@ func BenchmarkModules(b *testing.B) {
 		fmt.Println()
 	}
 	print("open, everything in place, µs", func(rival string) float64 { return median(b, lines[rival], false, 500) })
+	both := lines["pam_berth"] + "\n" + lines["pam_berth"] + " container"
 	fmt.Printf("%-42s %14.1f\n", "open, container in place, µs", median(b, lines["pam_berth"]+" container", false, 500))
+	fmt.Printf("%-42s %14.1f\n", "open, both in place, µs", median(b, both, false, 500))
+	fmt.Printf("%-42s %14.1f\n", "open, both, ports may be forwarded, µs", median(b, both+"\n# forwarding nowhere", false, 500))
+	fmt.Printf("%-42s %14.1f\n", "the same, an empty network made each time", median(b, both+"\n# forwarding", false, 50))
 	print("open, first, µs", func(rival string) float64 { return median(b, lines[rival], true, 1) })
 	added := monitors(b, lines)
 	print("added to sshd's monitor: PSS, kB", func(rival string) float64 { return float64(added[rival].pss) })
@@ -117,6 +121,12 @@ func monitors(b *testing.B, lines map[string]string) map[string]monitor {
 	return middle
 }
 
+// listen is a keeper, in perl: it accepts at each of its arguments.
+const listen = `use IO::Select; use IO::Socket::UNIX;
+my $all = IO::Select->new(map { IO::Socket::UNIX->new(Local => $_, Listen => 10) } @ARGV);
+for (;;) { $_->accept for $all->can_read }
+`
+
 // median opens a session rounds times in one process; for a first open it does
 // so in a new home 21 times and takes the middle one.
 func median(b *testing.B, line string, first bool, rounds int) float64 {
@@ -126,16 +136,24 @@ func median(b *testing.B, line string, first bool, rounds int) float64 {
 		b.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "listen"), []byte(listen), 0o644); err != nil {
+		b.Fatal(err)
+	}
 	script := fmt.Sprintf(`set -e; umask 022; chmod 755 %[1]s; cd %[1]s; mkdir home pam.d
-echo 'nina:x:4711:4711::/home/nina:/bin/sh' >passwd; echo '%[2]s' >pam.d/test
-mount --bind passwd /etc/passwd; mount --bind home /home; cd /
+echo 'nina:x:4711:4711::/home/nina:/bin/sh' >passwd; echo '%[2]s' >pam.d/sshd; (cat /etc/group; echo berth:x:31900:nina) >group
+mount --bind passwd /etc/passwd; mount --bind home /home; mount --bind group /etc/group; cd /
 mount -t tmpfs none /var/lib; mkdir -p /var/lib/berth/users /var/lib/berth/profiles/p/c; ln -s ../profiles/p/c /var/lib/berth/users/4711
-perl -MSocket -e 'socket(S,AF_UNIX,SOCK_STREAM,0); bind(S,sockaddr_un($ARGV[0])); listen(S,10); close(C) while accept(C,S)' /var/lib/berth/profiles/p/c/socket &
+if grep -q forwarding %[1]s/pam.d/sshd; then touch /var/lib/berth/forwarding; fi
+mount -t tmpfs -o mode=755 none /run; mkdir /run/berth; touch /run/berth/nowhere
+if grep -q nowhere %[1]s/pam.d/sshd; then unshare --net=/run/berth/nowhere true; fi
+unshare --net --mount sh -ec 'D=/var/lib/berth/profiles/p/c; mount -t tmpfs none /run; mkdir -p /run/berth/private/serve
+mount --bind $D /run/berth/private/serve
+exec perl %[1]s/listen $D/control $D/socket' &
 trap "kill $!" EXIT; until [ -S /var/lib/berth/profiles/p/c/socket ]; do :; done
 if [ %[3]v = true ]; then
-	for i in $(seq 21); do rm -rf /home/nina; %[4]s %[1]s/pam.d test nina bench 1; done | sort -k2n | sed -n 11p
+	for i in $(seq 21); do rm -rf /home/nina; %[4]s %[1]s/pam.d sshd nina bench 1; done | sort -k2n | sed -n 11p
 else
-	%[4]s %[1]s/pam.d test nina bench 1 >/dev/null; %[4]s %[1]s/pam.d test nina bench %[5]d
+	%[4]s %[1]s/pam.d sshd nina bench 1 >/dev/null; %[4]s %[1]s/pam.d sshd nina bench %[5]d
 fi`, dir, line, first, built.host, rounds)
 	out, err := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", script).CombinedOutput()
 	var ns float64

@@ -57,6 +57,18 @@ struct berth_options {
 #define CONTROL "control"
 #define UNSETTLED "unsettled"
 #define LEASE "lease"
+/* Where that directory is in the container (helper/cmd/berth-init/init.h). */
+#define SERVE "run/berth/private/serve"
+
+/* Is there while users may forward ports. */
+#define FORWARDING STATE "/forwarding"
+/* In RUN, where root has put one: an empty network, so that none need be made. */
+#define RUN "/run/berth"
+#define NOWHERE "nowhere"
+/* Whom sshd's drop-in and stack confine, but for accounts with this login shell. */
+#define CONFINED "berth"
+#define ADMINS "admins"
+#define CONFINING_SHELL "/berth-session"
 
 #define CONFIG "/etc/berth/berth.toml"
 #ifndef BERTH_PROGRAM
@@ -73,8 +85,15 @@ int berth_names(pam_handle_t *pamh, const struct passwd *pw, const struct berth_
 int berth_prepare(pam_handle_t *pamh, uid_t uid, const struct berth_options *o, long end);
 
 /* Takes the lease of the user's container for the connection, and has it prepared where
- * it is not ready (container.c). */
+ * it is not ready; the process ends up in its network, or in an empty one (container.c). */
 int berth_container(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o);
+
+/* The process leaves its network for an empty one, for good: where the kernel refuses that
+ * the process ends. The second may come back: that returns whether it had left
+ * (network.c). */
+void berth_network_empty(pam_handle_t *pamh);
+void berth_network_leave(pam_handle_t *pamh);
+int berth_network_back(pam_handle_t *pamh);
 
 /* Gives the connection an id, which goes into every message and to berth-session,
  * and the user a directory for what has no end yet (sessions.c). */
@@ -94,6 +113,14 @@ int berth_open_root(int at, const char *name);
  * and not long ago: a directory server's changes are seen some time later. */
 struct stat;
 int berth_fresh(const struct stat *made, const char *const *sources);
+
+/* close(2) that leaves errno as it is, of a descriptor or -1. */
+void berth_shut(int fd);
+/* Keeps a descriptor with the connection under a name, in place of the one before; -1 is
+ * none. Where it cannot be kept it is closed. */
+int berth_keep(pam_handle_t *pamh, const char *name, int fd);
+/* Whether there is one; *fd is -1 where the host has closed it. */
+int berth_kept(pam_handle_t *pamh, const char *name, int *fd);
 
 /* Milliseconds of a clock that is never set. */
 long berth_now_ms(void);

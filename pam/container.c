@@ -4,6 +4,7 @@
 //
 // A line with `container`, last in sshd's session stack: the connection takes the lease
 // of the user's container before anything else, and root's side makes ready what is not.
+// What follows is in the container's network, or in an empty one, whatever fails here.
 //
 // No failure refuses the session: sshd would go on without one and tell the user nothing,
 // while berth-session refuses the login in a line of its own, with the id that is in the log.
@@ -16,8 +17,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,21 +55,13 @@ static void mark_failed(pam_handle_t *pamh, const struct place *p)
 	close(fd);
 }
 
-/* Whether somebody listens at a socket in the directory; -1 if there is none. It is
- * reached by a descriptor, so no link is followed. */
+/* Whether somebody listens at a socket in the directory. */
 static int listens(const struct place *p, const char *name)
 {
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	int file = openat(p->directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (file < 0)
-		return -1;
-	snprintf(to.sun_path, sizeof to.sun_path, "/proc/self/fd/%d", file);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = berth_reach(p, name);
 	/* EAGAIN: its queue is full. Who listens is busy, and nobody else could help. */
-	int yes = fd >= 0 && (connect(fd, (struct sockaddr *)&to, sizeof to) == 0 || errno == EAGAIN);
-	if (fd >= 0)
-		close(fd);
-	close(file);
+	int yes = fd >= 0 || errno == EAGAIN;
+	berth_shut(fd);
 	return yes;
 }
 
@@ -78,8 +69,8 @@ static int listens(const struct place *p, const char *name)
  * ends at once costs it next to nothing. */
 static int serves(const struct place *p)
 {
-	int yes = listens(p, SOCKET);
-	return (yes < 0 ? listens(p, CONTROL) : yes) > 0;
+	struct stat st;
+	return listens(p, fstatat(p->directory, SOCKET, &st, AT_SYMLINK_NOFOLLOW) == 0 ? SOCKET : CONTROL);
 }
 
 /* Why root's side is to act, or NULL. */
@@ -144,7 +135,12 @@ int berth_container(pam_handle_t *pamh, const struct passwd *pw, const struct be
 	}
 	if (lease < 0)
 		log_failure(pamh, pw, &place, failure);
-	berth_lease_keep(pamh, lease);
+	int held = lease >= 0 && berth_lease_keep(pamh, lease) == 0;
+	if (!held || failed || berth_network_enter(pamh, pw, &place) != 0) {
+		berth_network_empty(pamh);
+		if (o->debug)
+			berth_log(pamh, LOG_DEBUG, "the connection of %s has an empty network", pw->pw_name);
+	}
 	berth_forget(&place);
 	long took = berth_now_ms() - start;
 	if (failed) {

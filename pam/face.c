@@ -181,6 +181,37 @@ static int served(pam_handle_t *pamh, const struct berth_options *o, const struc
 	return PAM_SUCCESS;
 }
 
+/* Whether sshd opens the session, by any of the names that its service may have: on Linux
+ * it calls its terminal so, until there is one. */
+static int sshd_opens(pam_handle_t *pamh)
+{
+	const void *service = NULL, *tty = NULL;
+
+	pam_get_item(pamh, PAM_SERVICE, &service);
+	pam_get_item(pamh, PAM_TTY, &tty);
+	return (service && !strcmp(service, "sshd")) || (tty && !strcmp(tty, "ssh"));
+}
+
+/* Whether the stack should lead this user's connection into a container, as far as can be
+ * said before its last line. An account that nobody knows gets no session. */
+static int confined(pam_handle_t *pamh)
+{
+	const char *name = NULL;
+	const struct passwd *pw = pam_get_user(pamh, &name, NULL) == PAM_SUCCESS && name ? pam_modutil_getpwnam(pamh, name) : NULL;
+	if (!pw)
+		return 1;
+	if (pw->pw_uid == 0)
+		return 0;
+	const char *program = strrchr(pw->pw_shell, '/');
+	return (program && !strcmp(program, CONFINING_SHELL)) || (in_group(pamh, name, CONFINED) && !in_group(pamh, name, ADMINS));
+}
+
+static int may_forward(void)
+{
+	struct stat st;
+	return lstat(FORWARDING, &st) == 0 || errno != ENOENT;
+}
+
 static int script(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o, const char *type)
 {
 	if (!o->exec)
@@ -193,34 +224,60 @@ static int script(pam_handle_t *pamh, const struct passwd *pw, const struct bert
 	return result;
 }
 
-HOOK int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char **argv)
+/* A line that makes a home, and what belongs to it. */
+static int open_home(pam_handle_t *pamh, const struct berth_options *o)
 {
-	struct berth_options o;
 	const struct passwd *pw;
 
-	parse(pamh, flags, argc, argv, &o);
-	int result = served(pamh, &o, &pw);
-	if (o.container)
-		berth_lease_keep(pamh, -1); /* it may be another user's, from an opening before */
+	int result = served(pamh, o, &pw);
 	if (result != PAM_SUCCESS || !pw)
 		return result;
 	berth_connect(pamh, pw);
-	if (o.container)
-		return berth_container(pamh, pw, &o);
 	if (pw->pw_dir[0] != '/') {
 		berth_log(pamh, LOG_ERR, "the home of %s is not an absolute path: %s", pw->pw_name, pw->pw_dir);
-		if (!o.silent)
+		if (!o->silent)
 			berth_tell(pamh, PAM_ERROR_MSG, "Your home directory is not an absolute path; please tell the administrator.");
 		return PAM_PERM_DENIED;
 	}
-	if (!ready(pw, &o))
-		result = berth_home(pamh, pw, &o);
-	else if (o.debug)
+	if (!ready(pw, o))
+		result = berth_home(pamh, pw, o);
+	else if (o->debug)
 		berth_log(pamh, LOG_DEBUG, "the home of %s is in place", pw->pw_name);
 	/* A session without names is better than none: what fails here is logged. */
 	if (result == PAM_SUCCESS && !named(pw))
-		berth_names(pamh, pw, &o);
-	return result == PAM_SUCCESS ? script(pamh, pw, &o, "open_session") : result;
+		berth_names(pamh, pw, o);
+	return result == PAM_SUCCESS ? script(pamh, pw, o, "open_session") : result;
+}
+
+/* The line `container`. */
+static int open_container(pam_handle_t *pamh, const struct berth_options *o)
+{
+	const struct passwd *pw;
+
+	int left = berth_network_back(pamh); /* the name service may need it */
+	berth_lease_keep(pamh, -1); /* it may be another user's, from an opening before */
+	int result = served(pamh, o, &pw);
+	if (result == PAM_SUCCESS && pw) {
+		berth_connect(pamh, pw);
+		return berth_container(pamh, pw, o);
+	}
+	if (geteuid() == 0 && (left || result != PAM_SUCCESS))
+		berth_network_empty(pamh);
+	return result;
+}
+
+HOOK int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char **argv)
+{
+	struct berth_options o;
+
+	parse(pamh, flags, argc, argv, &o);
+	if (o.container)
+		return open_container(pamh, &o);
+	int result = open_home(pamh, &o);
+	/* Whatever the result: sshd goes on after a session that failed, with less. */
+	if (geteuid() == 0 && may_forward() && sshd_opens(pamh) && confined(pamh))
+		berth_network_leave(pamh);
+	return result;
 }
 
 HOOK int pam_sm_close_session(pam_handle_t *pamh, int flags, int argc, const char **argv)

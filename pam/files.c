@@ -2,16 +2,26 @@
 //
 // Process: whoever uses PAM. As: root.
 //
-// What root keeps for berth: whether it is root's alone, and whether it is of today.
+// What root keeps for berth: whether it is root's alone, and whether it is of today. And
+// the descriptors that a connection keeps.
 
 #define _GNU_SOURCE
 #include "berth.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+void berth_shut(int fd)
+{
+	int saved = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = saved;
+}
 
 int berth_open_root(int at, const char *name)
 {
@@ -43,5 +53,56 @@ int berth_fresh(const struct stat *made, const char *const *sources)
 	for (; *sources; sources++)
 		if (stat(*sources, &source) == 0 && later(&source.st_mtim, &made->st_mtim))
 			return 0;
+	return 1;
+}
+
+/* What the connection keeps. */
+struct kept {
+	int fd;
+	dev_t device;
+	ino_t inode;
+};
+
+/* Whether it is still there: the number may be something else of the host's by now. */
+static int is_there(const struct kept *k)
+{
+	struct stat st;
+	return fstat(k->fd, &st) == 0 && st.st_dev == k->device && st.st_ino == k->inode;
+}
+
+static void let_go(pam_handle_t *pamh, void *data, int status)
+{
+	struct kept *k = data;
+
+	(void)pamh;
+	(void)status;
+	if (is_there(k))
+		close(k->fd);
+	free(k);
+}
+
+int berth_keep(pam_handle_t *pamh, const char *name, int fd)
+{
+	struct stat st;
+	struct kept *k = fd >= 0 && fstat(fd, &st) == 0 ? malloc(sizeof *k) : NULL;
+	if (k)
+		*k = (struct kept){ fd, st.st_dev, st.st_ino };
+	int result = pam_set_data(pamh, name, k, k ? let_go : NULL);
+	if (fd < 0 || (k && result == PAM_SUCCESS))
+		return 0;
+	free(k);
+	close(fd);
+	errno = ENOMEM;
+	return -1;
+}
+
+int berth_kept(pam_handle_t *pamh, const char *name, int *fd)
+{
+	const void *data = NULL;
+
+	if (pam_get_data(pamh, name, &data) != PAM_SUCCESS || !data)
+		return 0;
+	const struct kept *k = data;
+	*fd = is_there(k) ? k->fd : -1;
 	return 1;
 }

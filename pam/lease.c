@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <syslog.h>
@@ -40,15 +39,6 @@ static int take_name(const char **at, char end, char *name)
 	name[n] = 0;
 	*at += n + 1;
 	return 0;
-}
-
-/* close(2) that leaves errno as it is. */
-static void shut(int fd)
-{
-	int saved = errno;
-	if (fd >= 0)
-		close(fd);
-	errno = saved;
 }
 
 /* Reads a link: it is ../profiles/PROFILE/CONTAINER, or means nothing. */
@@ -107,13 +97,13 @@ int berth_find(uid_t uid, struct place *p)
 {
 	int state = berth_open_root(AT_FDCWD, STATE);
 	p->directory = find(state, uid, p);
-	shut(state);
+	berth_shut(state);
 	return p->directory < 0 ? -1 : 0;
 }
 
 void berth_forget(struct place *p)
 {
-	shut(p->directory);
+	berth_shut(p->directory);
 	p->directory = -1;
 }
 
@@ -126,7 +116,7 @@ static int open_lease(int directory)
 
 	if (fd >= 0 && fd <= STDERR_FILENO) { /* the host has none of its own: nobody is to write there */
 		int high = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-		shut(fd);
+		berth_shut(fd);
 		fd = high;
 	}
 	if (fd < 0 || fstat(fd, &st) != 0)
@@ -140,7 +130,7 @@ static int open_lease(int directory)
 		goto failed;
 	return fd;
 failed:
-	shut(fd);
+	berth_shut(fd);
 	return -1;
 }
 
@@ -189,14 +179,14 @@ int berth_lease_take(uid_t uid, struct place *p, long end)
 		int fd = open_lease(p->directory);
 		int waited = fd < 0 ? -1 : lock(fd, end);
 		if (waited < 0) {
-			shut(fd);
+			berth_shut(fd);
 			strncat(p->at, "/" LEASE, sizeof p->at - strlen(p->at) - 1);
 			return -1;
 		}
 		/* The file may be gone by now, and after a wait the user may have another container. */
 		if (waited ? berth_lease_current(fd, uid) : fstat(fd, &st) == 0 && st.st_nlink > 0)
 			return fd;
-		shut(fd);
+		berth_shut(fd);
 		berth_forget(p);
 		if (berth_now_ms() >= end) {
 			errno = ETIMEDOUT;
@@ -206,36 +196,10 @@ int berth_lease_take(uid_t uid, struct place *p, long end)
 	return -1;
 }
 
-/* What the connection keeps. */
-struct lease {
-	int fd;
-	dev_t device;
-	ino_t inode;
-};
-
-/* Closes it, if it is still there: the number may be something else of the host's by now. */
-static void let_go(pam_handle_t *pamh, void *data, int status)
+int berth_lease_keep(pam_handle_t *pamh, int fd)
 {
-	struct lease *l = data;
-	struct stat st;
-
-	(void)pamh;
-	(void)status;
-	if (fstat(l->fd, &st) == 0 && st.st_dev == l->device && st.st_ino == l->inode)
-		close(l->fd);
-	free(l);
-}
-
-void berth_lease_keep(pam_handle_t *pamh, int fd)
-{
-	struct stat st;
-	struct lease *l = fd >= 0 && fstat(fd, &st) == 0 ? malloc(sizeof *l) : NULL;
-	if (l)
-		*l = (struct lease){ fd, st.st_dev, st.st_ino };
-	int result = pam_set_data(pamh, DATA, l, l ? let_go : NULL);
-	if (fd >= 0 && (!l || result != PAM_SUCCESS)) {
-		berth_log(pamh, LOG_ERR, "the lease of the container is lost: no memory");
-		close(fd);
-		free(l);
-	}
+	if (berth_keep(pamh, DATA, fd) == 0)
+		return 0;
+	berth_log(pamh, LOG_ERR, "the lease of the container is lost: %m");
+	return -1;
 }

@@ -2,6 +2,7 @@
 #ifndef BERTH_PAM_LEASE_H
 #define BERTH_PAM_LEASE_H
 
+#include <pwd.h>
 #include <security/pam_modules.h>
 #include <sys/stat.h>
 
@@ -23,7 +24,15 @@ int berth_lease_take(uid_t uid, struct place *p, long end);
 /* Whether a lease is that of the container that the user has now. */
 int berth_lease_current(int fd, uid_t uid);
 
-/* Keeps the lease with the connection, in place of the one before; -1 is none. */
-void berth_lease_keep(pam_handle_t *pamh, int fd);
+/* Keeps the lease with the connection, in place of the one before; -1 is none. Where it
+ * cannot be kept it is closed, with a line in the log. */
+int berth_lease_keep(pam_handle_t *pamh, int fd);
+
+/* Connects to a socket in the directory, and does not wait for that: EAGAIN where its
+ * queue is full. It is reached by a descriptor, so no link is followed. */
+int berth_reach(const struct place *p, const char *name);
+
+/* Enters the container's network for good (network.c), or fails with a line in the log. */
+int berth_network_enter(pam_handle_t *pamh, const struct passwd *pw, const struct place *p);
 
 #endif

@@ -19,7 +19,7 @@ import (
 
 // What the tests share: the module and two PAM applications, all just built. One is
 // this program.
-var built struct{ module, application, host, attacker string }
+var built struct{ module, application, host, attacker, refuse string }
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == applicationName {
@@ -50,12 +50,14 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	built.module, built.host, built.attacker = filepath.Join(dir, "pam_berth.so"), filepath.Join(dir, "host"), filepath.Join(dir, "attacker")
+	built.refuse = filepath.Join(dir, "refuse")
 	built.application = filepath.Join(dir, "application") // where every user may execute it
 	for _, argv := range [][]string{
 		{"sh", "build.sh", built.module},
 		{"install", "-m", "755", self, built.application},
 		{"gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", built.host, "testdata/host.c", "testdata/look.c", "testdata/odd.c", "testdata/traits.c", "-lpam", "-lpthread"},
 		{"gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", built.attacker, "testdata/attacker.c"},
+		{"gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", built.refuse, "testdata/refuse.c"},
 	} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%q: %v\n%s", argv, err, out)

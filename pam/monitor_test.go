@@ -36,11 +36,24 @@ type login struct {
 	dir    string
 	client *exec.Cmd
 	end    func() // of the client's input, and all that follows
+
+	complaints strings.Builder
 }
 
 // logIn opens a session of nina's. more is a shell line for the namespace, in which $S is the
 // login's directory. sshd serves ssh's own pipe (-i), so there is no port to agree on.
 func logIn(b testing.TB, more, line string) *login {
+	b.Helper()
+	l, said := startLogin(b, more, line)
+	if said != "in\n" {
+		l.end()
+		b.Fatalf("%q: no session: %q\n%s", line, said, l.complaints.String())
+	}
+	return l
+}
+
+// startLogin is logIn where there may be no session: said is "in" where there is one.
+func startLogin(b testing.TB, more, line string) (l *login, said string) {
 	b.Helper()
 	dir, err := os.MkdirTemp("", "pam_monitor")
 	if err != nil {
@@ -68,8 +81,8 @@ exec /usr/sbin/sshd -i -f $S/config 2>/dev/null
 	}
 	cmd := exec.Command("ssh", "-F", "none", "-i", dir+"/key", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes",
 		"-o", "LogLevel=ERROR", "-o", "ProxyCommand=unshare --mount --propagation private sh "+script, "nina@monitor", "echo in; cat")
-	var complaints strings.Builder
-	cmd.Stderr = &complaints
+	l = &login{dir: dir, client: cmd}
+	cmd.Stderr = &l.complaints
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
@@ -82,19 +95,15 @@ exec /usr/sbin/sshd -i -f $S/config 2>/dev/null
 		b.Fatal(err)
 	}
 	slow := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
-	l := &login{dir: dir, client: cmd, end: func() {
+	l.end = func() {
 		in.Close()
 		_, _ = io.Copy(io.Discard, out)
 		_ = cmd.Wait()
 		slow.Stop()
 		os.RemoveAll(dir)
-	}}
-	said, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || said != "in\n" {
-		l.end()
-		b.Fatalf("%q: no session: %q, %v\n%s", line, said, err, complaints.String())
 	}
-	return l
+	said, _ = bufio.NewReader(out).ReadString('\n')
+	return l, said
 }
 
 // monitor is sshd's privileged process.

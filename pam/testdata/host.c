@@ -17,6 +17,8 @@
 #define _GNU_SOURCE
 #include "host.h"
 
+#include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -84,8 +86,11 @@ static int by_size(const void *a, const void *b)
 static int bench(pam_handle_t *pamh, int n)
 {
 	long *took = calloc((size_t)n, sizeof *took);
+	int network = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	for (int i = 0; took && i < n; i++) {
 		struct timespec a, b;
+		if (setns(network, CLONE_NEWNET) != 0) /* each opens where sshd does */
+			return 1;
 		clock_gettime(CLOCK_MONOTONIC, &a);
 		int rc = pam_open_session(pamh, PAM_SILENT);
 		clock_gettime(CLOCK_MONOTONIC, &b);
