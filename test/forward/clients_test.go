@@ -35,7 +35,7 @@ func TestClients(t *testing.T) {
 		_, clientPort, _ := strings.Cut(client, ":")
 		args := []string{port, key, "alice", targetPort, clientPort}
 		for name, command := range map[string][]string{
-			"asyncssh": {"python3", "clients/asyncssh.py"}, "paramiko": {"python3", "clients/paramiko.py"}, "libssh": {libssh},
+			"asyncssh": {"/usr/bin/python3", "clients/by_asyncssh.py"}, "paramiko": {"/usr/bin/python3", "clients/by_paramiko.py"}, "libssh": {libssh},
 		} {
 			r := labs.Finish(exec.Command(command[0], append(command[1:], args...)...))
 			if r.Status != 0 || r.Out != greeting+"outside\n" {
@@ -101,19 +101,15 @@ func byGo(t *testing.T, port, key, target, client string) (local, remote string)
 func byPlink(t *testing.T, l lab, port, key, target, client string) (local, remote string) {
 	t.Helper()
 	ppk := filepath.Join(t.TempDir(), "key.ppk")
-	for _, command := range []*exec.Cmd{
-		exec.Command("puttygen", key, "-o", ppk, "-O", "private"),
-	} {
-		if out, err := command.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+	if out, err := exec.Command("puttygen", key, "-o", ppk, "-O", "private").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
-	print, err := exec.Command("ssh-keygen", "-lf", l.Path("keys/host.pub")).Output()
+	fingerprint, err := exec.Command("ssh-keygen", "-lf", l.Path("keys/host.pub")).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	plink := func(args ...string) *exec.Cmd {
-		return exec.Command("plink", append([]string{"-batch", "-i", ppk, "-hostkey", strings.Fields(string(print))[1], "-P", port, "-l", "alice"}, args...)...)
+		return exec.Command("plink", append([]string{"-batch", "-i", ppk, "-hostkey", strings.Fields(string(fingerprint))[1], "-P", port, "-l", "alice"}, args...)...)
 	}
 	near := freePort(t)
 	background(t, plink("-N", "-L", near+":"+target, "127.0.0.1"))

@@ -136,7 +136,8 @@ func (l lab) farPort(t *testing.T, user, port, address string) string {
 // A port that is taken in the container ends a client that asks for it to.
 func TestExitOnForwardFailure(t *testing.T) {
 	each(t, func(t *testing.T, l lab) {
-		_, port, _ := strings.Cut(l.serve(t, "alice", "serve", "127.0.0.1:0"), ":")
+		// One of both loopbacks would do for sshd.
+		port := strings.TrimPrefix(l.serve(t, "alice", "serve", "[::]:0"), "[::]:")
 		r := labs.Finish(l.SSH("alice", "-o", "ExitOnForwardFailure=yes", "-R", port+":127.0.0.1:1", "true"))
 		if r.Status != 255 || !strings.Contains(r.Err, "remote port forwarding failed for listen port "+port) {
 			t.Errorf("%+v", r)

@@ -47,7 +47,7 @@ func nameServer(t *testing.T, address string) {
 // sshd looks the name of a forward up, with the host's files and from the container's network. (That
 // localhost works is in TestLocal.)
 func TestNames(t *testing.T) {
-	gateway := bridgeGateway(t)
+	gateway := address(t, bridge)
 	l, err := raise(t.TempDir(), "bridge", "[container]\nnetwork = \"bridge\"\n"+forwards)
 	if err != nil {
 		t.Fatal(err)

@@ -6,38 +6,36 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
 	"berth/test/labs"
 )
 
-// hostAddress is an address of this machine's that is no loopback.
-func hostAddress(t *testing.T) string {
+// address is one of this machine's that is no loopback, of the interface with that name, or of any if it is "".
+func address(t *testing.T, name string) string {
 	t.Helper()
-	all, err := net.InterfaceAddrs()
+	all, err := net.Interfaces()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range all {
-		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
-			return n.IP.String()
+	for _, i := range all {
+		addresses, err := i.Addrs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range addresses {
+			if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() && (name == "" || i.Name == name) {
+				return n.IP.String()
+			}
 		}
 	}
-	t.Fatal("this machine has no address but the loopback's")
+	t.Fatalf("this machine has no address but the loopback's (%s)", name)
 	return ""
 }
 
-// bridgeGateway is the address by which containers of the engine's bridge reach this machine.
-func bridgeGateway(t *testing.T) string {
-	t.Helper()
-	out, err := exec.Command("docker", "network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "bridge").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(out))
-}
+// bridge is the engine's, by whose address containers with a network reach this machine.
+const bridge = "docker0"
 
 // Nothing of the host listens where alice's forwards lead. The administrator's reach all of it, by the
 // same client through the same sshd.
@@ -51,8 +49,8 @@ func TestReach(t *testing.T) {
 			"the gateway's sshd":        "127.0.0.1:" + strings.TrimSpace(string(port)),
 			"the loopback":              greeter(t, "tcp", "127.0.0.1:0"),
 			"the loopback of IPv6":      greeter(t, "tcp", "[::1]:0"),
-			"the host's address":        greeter(t, "tcp", net.JoinHostPort(hostAddress(t), "0")),
-			"the gateway of containers": greeter(t, "tcp", net.JoinHostPort(bridgeGateway(t), "0")),
+			"the host's address":        greeter(t, "tcp", net.JoinHostPort(address(t, ""), "0")),
+			"the gateway of containers": greeter(t, "tcp", net.JoinHostPort(address(t, bridge), "0")),
 		}
 		if l.name == "user" {
 			targets["a server in a container of bob's"] = l.serve(t, "bob", "serve", "127.0.0.1:0")

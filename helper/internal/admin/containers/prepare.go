@@ -91,16 +91,46 @@ func (h Host) Prepare(ctx context.Context, uid uint32) error {
 	if err := h.Dirs.LinkUser(strconv.FormatUint(uint64(uid), 10), p); err != nil {
 		return err
 	}
+	start := h.startShared
 	if p.Mode == policy.PerUser {
-		if err := h.makeUser(ctx, c, wait); err != nil {
-			return fmt.Errorf("%s: %w", p.Container.Name, err)
-		}
+		start = h.makeUser
+	}
+	if err := start(ctx, c, wait); err != nil {
+		return fmt.Errorf("%s: %w", p.Container.Name, err)
 	}
 	if _, err := os.Lstat(filepath.Join(h.Dirs.Dir(p), paths.Unsettled)); err == nil {
 		c.Err = io.Discard // what cannot be had on this host `berth up` has said
 		return c.Settle()
 	}
 	return nil
+}
+
+// startShared starts a container that has ended, if it may. Without it the connection would have no network, even
+// where a session by exec starts the container later.
+func (h Host) startShared(ctx context.Context, c Container, wait hostfiles.Wait) error {
+	if _, err := c.Keeper.Count(); err == nil || !c.Policy.Container.Heal {
+		return nil
+	}
+	ctx, cancel := context.WithDeadline(ctx, wait.End())
+	defer cancel()
+	health, err := c.Engine.Health(ctx, c.name())
+	if err == nil && health.Status != "running" && health.Status != "restarting" {
+		err = c.Engine.Start(ctx, c.name())
+	}
+	if err != nil {
+		return err
+	}
+	for {
+		_, err := c.Keeper.Count()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pollInterval):
+		}
+	}
 }
 
 // makeUser makes the container of one user, unless it serves.

@@ -69,7 +69,7 @@ type Record struct {
 	user    userDir
 	claimed bool // the file was made
 	tell    func(id, file string, p Progress)
-	prepare func(priority int, fields []field) (send func())
+	prepare func(priority int, fields []field) (send func() error)
 }
 
 // Progress is how far the record is.
@@ -150,7 +150,7 @@ func (r *Record) request() {
 		return
 	}
 	if n := r.user.unsaid(); n > 0 {
-		r.prepare(events[omitted].priority, []field{{"event", events[omitted].name, false}, {"user", r.Facts.User, true},
+		_ = r.prepare(events[omitted].priority, []field{{"event", events[omitted].name, false}, {"user", r.Facts.User, true},
 			{"uid", strconv.Itoa(r.Facts.UID), true}, {"count", strconv.FormatInt(n, 10), true}})()
 	}
 	r.begin(whole)
@@ -253,7 +253,7 @@ func (r *Record) Warn(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.muted {
-		r.prepare(warning, []field{{"MESSAGE", text + " (id " + r.ID + ")", false}, {"id", r.ID, false}})()
+		_ = r.prepare(warning, []field{{"MESSAGE", text + " (id " + r.ID + ")", false}, {"id", r.ID, false}})()
 	}
 }
 
@@ -276,16 +276,18 @@ func (r *Record) finish(kind event, fields ...field) {
 	if r.claimed && errors.Is(r.user.remove(r.ID), fs.ErrNotExist) {
 		return
 	}
-	send()
+	if send() != nil && r.claimed {
+		r.user.create(r.ID) // a log that did not read in time: the end is root's to write
+	}
 }
 
 func (r *Record) write(kind event, fields ...field) {
 	if !r.muted {
-		r.line(kind, fields)()
+		_ = r.line(kind, fields)()
 	}
 }
 
-func (r *Record) line(kind event, fields []field) (send func()) {
+func (r *Record) line(kind event, fields []field) (send func() error) {
 	return r.prepare(events[kind].priority, append(r.head(kind), fields...))
 }
 

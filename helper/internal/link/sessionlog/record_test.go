@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // open is a record that writes into lines; the user's directory is dir.
@@ -27,9 +29,25 @@ func open(t *testing.T, dir string) (*Record, *[]string) {
 }
 
 // prepareBy is a record's prepare whose lines go to send.
-func prepareBy(send func(int, []field)) func(int, []field) func() {
-	return func(priority int, fields []field) func() {
-		return func() { send(priority, fields) }
+func prepareBy(send func(int, []field)) func(int, []field) func() error {
+	return func(priority int, fields []field) func() error {
+		return func() error {
+			send(priority, fields)
+			return nil
+		}
+	}
+}
+
+// An end that no log has taken is left for root to write.
+func TestEndThatIsNotTaken(t *testing.T) {
+	dir := t.TempDir()
+	r, _ := open(t, dir)
+	r.Requested()
+	r.Started("")
+	r.prepare = func(int, []field) func() error { return func() error { return unix.EAGAIN } }
+	r.Ended(End{Reason: Exit})
+	if _, err := os.Lstat(r.user.file(r.ID, os.Getpid())); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -28,19 +28,19 @@ type sink struct {
 	socket          int // 0: not opened yet
 }
 
-func (s *sink) send(priority int, fields []field) { s.prepare(priority, fields)() }
+func (s *sink) send(priority int, fields []field) { _ = s.prepare(priority, fields)() }
 
-// prepare does all of send but the sending, which is what it returns.
-func (s *sink) prepare(priority int, fields []field) (send func()) {
-	if s.open() != nil {
-		return func() {}
+// prepare does all of send but the sending, which is what it returns. That fails if no log has taken the line.
+func (s *sink) prepare(priority int, fields []field) (send func() error) {
+	if err := s.open(); err != nil {
+		return func() error { return err }
 	}
 	whole := entry(priority, fields)
 	line := []byte(fmt.Sprintf("<%d>%s %s[%d]: %s", authpriv<<3|priority, time.Now().Format(time.Stamp), identifier, os.Getpid(), text(fields)))
-	return func() { s.sendPrepared(priority, fields, whole, line) }
+	return func() error { return s.sendPrepared(priority, fields, whole, line) }
 }
 
-func (s *sink) sendPrepared(priority int, fields []field, whole, line []byte) {
+func (s *sink) sendPrepared(priority int, fields []field, whole, line []byte) error {
 	err := s.datagram(s.journal, whole)
 	if errors.Is(err, unix.EMSGSIZE) || errors.Is(err, unix.ENOBUFS) {
 		short := make([]field, len(fields))
@@ -50,11 +50,12 @@ func (s *sink) sendPrepared(priority int, fields []field, whole, line []byte) {
 		err = s.datagram(s.journal, entry(priority, short))
 	}
 	if err == nil {
-		return
+		return nil
 	}
-	if errors.Is(s.datagram(s.syslog, line), unix.EPROTOTYPE) {
-		_ = stream(s.syslog, append(line, '\n'))
+	if err = s.datagram(s.syslog, line); errors.Is(err, unix.EPROTOTYPE) {
+		err = stream(s.syslog, append(line, '\n'))
 	}
+	return err
 }
 
 func (s *sink) open() error {

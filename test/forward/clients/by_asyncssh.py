@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# asyncssh.py PORT KEY USER TARGET-PORT CLIENT-PORT
+# by_asyncssh.py PORT KEY USER TARGET-PORT CLIENT-PORT
 import asyncio
 import sys
 

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# paramiko.py PORT KEY USER TARGET-PORT CLIENT-PORT
+# by_paramiko.py PORT KEY USER TARGET-PORT CLIENT-PORT
 import socket
 import sys
 
-# This file has the module's name, and its directory comes first.
-sys.path.pop(0)
 import paramiko
 
 port, key, user, target, client = sys.argv[1:]
