@@ -44,6 +44,9 @@ func TestPathsInC(t *testing.T) {
 			"NAMES": policy.NamesDir, "SESSIONS": sessionlog.Dir, "CONFIG": policy.Path,
 			"STATE": policy.StateDir, "USERS": filepath.Base(policy.UsersDir), "PROFILES": filepath.Base(policy.ProfilesDir),
 			"SOCKET": paths.Socket, "CONTROL": paths.Control, "UNSETTLED": paths.Unsettled, "LEASE": paths.Lease,
+			"SERVE": strings.TrimPrefix(paths.Serve, "/"), "FORWARDING": policy.ForwardingFile,
+			"RUN": filepath.Dir(policy.EmptyNetwork), "NOWHERE": filepath.Base(policy.EmptyNetwork),
+			"CONFINING_SHELL": "/berth-session", // the end of its path
 		},
 	} {
 		have := definedStrings(t, header)

@@ -30,6 +30,8 @@ const (
 	// ForwardingFile is there while somebody's connections may forward ports: pam_berth.so
 	// looks for it.
 	ForwardingFile = StateDir + "/forwarding"
+	// EmptyNetwork is a network namespace that pam_berth.so enters rather than make one.
+	EmptyNetwork = "/run/berth/nowhere"
 )
 
 // BaseProfile is the name of the policy that stands outside of every [profile.NAME].

@@ -8,8 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"berth/helper/internal/policy"
+
+	"golang.org/x/sys/unix"
 )
 
 // ForwardingFile is there while somebody's connections may forward ports.
@@ -22,6 +25,8 @@ func (d Dirs) ForwardingFile() string {
 func (d Dirs) MarkForwarding(may bool) error {
 	var err error
 	if may {
+		// It saves logins time; they make one where there is none.
+		_ = makeEmptyNetwork(d.EmptyNetwork)
 		if err = makeSharedDir(d.State); err == nil {
 			err = replaceFile(d.ForwardingFile(), nil)
 		}
@@ -32,6 +37,32 @@ func (d Dirs) MarkForwarding(may bool) error {
 		return fmt.Errorf("forwarding: %w", err)
 	}
 	return nil
+}
+
+// makeEmptyNetwork mounts at path a network namespace without a network, unless one is there.
+func makeEmptyNetwork(path string) error {
+	if err := makeSharedDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|unix.O_NOFOLLOW, 0o444)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &fs); err != nil || fs.Type == unix.NSFS_MAGIC {
+		return err
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for ever: the thread ends with this function
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			err = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
+		}
+		done <- err
+	}()
+	return <-done
 }
 
 // WrittenDropIn is a copy of the drop-in of sshd's as berth wrote it last.

@@ -30,27 +30,29 @@ import (
 
 // Dirs are the places.
 type Dirs struct {
-	Programs   string // what sshd runs
-	EngineLink string // leads to the engine's socket
-	State      string // as policy.StateDir; what is not named below is in it
-	Profiles   string // as policy.ProfilesDir
-	Users      string // as policy.UsersDir
-	Names      string // as policy.NamesDir
-	Lifeline   string // as policy.LifelineDir
-	Sessions   string // as sessionlog.Dir
+	Programs     string // what sshd runs
+	EngineLink   string // leads to the engine's socket
+	State        string // as policy.StateDir; what is not named below is in it
+	Profiles     string // as policy.ProfilesDir
+	Users        string // as policy.UsersDir
+	Names        string // as policy.NamesDir
+	Lifeline     string // as policy.LifelineDir
+	Sessions     string // as sessionlog.Dir
+	EmptyNetwork string // as policy.EmptyNetwork
 }
 
 // This is the host that the program runs on, with its configuration in configDir.
 func This(configDir string) Dirs {
 	return Dirs{
-		Programs:   programsDir(),
-		EngineLink: filepath.Join(configDir, filepath.Base(policy.EngineLink)),
-		State:      policy.StateDir,
-		Profiles:   policy.ProfilesDir,
-		Users:      policy.UsersDir,
-		Names:      policy.NamesDir,
-		Lifeline:   policy.LifelineDir,
-		Sessions:   sessionlog.Dir,
+		Programs:     programsDir(),
+		EngineLink:   filepath.Join(configDir, filepath.Base(policy.EngineLink)),
+		State:        policy.StateDir,
+		Profiles:     policy.ProfilesDir,
+		Users:        policy.UsersDir,
+		Names:        policy.NamesDir,
+		Lifeline:     policy.LifelineDir,
+		Sessions:     sessionlog.Dir,
+		EmptyNetwork: policy.EmptyNetwork,
 	}
 }
 

@@ -32,6 +32,7 @@ func host(t *testing.T, transport string) (Dirs, policy.Policy) {
 		Programs: filepath.Join(dir, "libexec"), EngineLink: filepath.Join(dir, "engine.sock"), State: filepath.Join(dir, "lib"),
 		Profiles: filepath.Join(dir, "lib/profiles"), Users: filepath.Join(dir, "lib/users"),
 		Names: filepath.Join(dir, "lib/names"), Lifeline: filepath.Join(dir, "lib/lifeline"), Sessions: filepath.Join(dir, "lib/sessions"),
+		EmptyNetwork: filepath.Join(dir, "run/nowhere"),
 	}
 	p := policy.Default()
 	p.Transport, p.Engine.Socket = transport, filepath.Join(dir, "docker.sock")
