@@ -108,13 +108,15 @@ func TestSessionsHaveIDs(t *testing.T) {
 		if s.Transport != []string{"direct", "exec"}[i] {
 			t.Errorf("%+v", s)
 		}
-		found := false
-		for _, line := range l.Record() {
-			found = found || line.Event == "started" && line.Fields["id"] == s.ID && line.Fields["user"] == user
-		}
-		if !found {
-			t.Errorf("no record with the id %s of %s", s.ID, user)
-		}
+		// The log is read by another process.
+		labs.Eventually(t, labs.Patience, func() (bool, string) {
+			for _, line := range l.Record() {
+				if line.Event == "started" && line.Fields["id"] == s.ID && line.Fields["user"] == user {
+					return true, ""
+				}
+			}
+			return false, fmt.Sprintf("no record with the id %s of %s", s.ID, user)
+		})
 	}
 	before, err := keeper(l).List()
 	if err != nil {
