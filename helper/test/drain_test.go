@@ -44,15 +44,15 @@ func TestDrain(t *testing.T) {
 	if r := labs.Finish(l.SSH("alice", "echo in")); r.Status != 255 || r.Out != "" || !strings.Contains(r.Err, "a[2Jb") {
 		t.Errorf("by ssh: %+v", r)
 	}
-	refused := 0
-	for _, line := range l.Record() {
-		if line.Event == "refused" && strings.Contains(line.Fields["reason"], "berth drain") {
-			refused++
+	labs.Eventually(t, labs.Patience, func() (bool, string) {
+		refused := 0
+		for _, line := range l.Record() {
+			if line.Event == "refused" && strings.Contains(line.Fields["reason"], "berth drain") {
+				refused++
+			}
 		}
-	}
-	if refused != 7 {
-		t.Errorf("%d sessions are recorded as refused, want 7", refused)
-	}
+		return refused == 7, fmt.Sprintf("%d sessions are recorded as refused, want 7", refused)
+	})
 	// A file that others may write is obeyed, and its words are not shown.
 	if err := os.Chmod(file, 0o666); err != nil {
 		t.Fatal(err)
