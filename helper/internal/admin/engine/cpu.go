@@ -20,11 +20,15 @@ const hostShare = 0.05
 func nanoCPUs(p policy.Policy) int64 {
 	cpus := p.Container.CPUs
 	if cpus == nil {
-		// In hundredths, rounded down, for a figure that a person can read.
-		return int64(math.Floor(float64(processors())*(1-hostShare)*100)) * 1e7
+		all := DefaultCPUs()
+		cpus = &all
 	}
 	return int64(math.Round(*cpus * 1e9))
 }
+
+// DefaultCPUs is container.cpus where berth.toml has none: in hundredths, rounded down, for a figure that a
+// person can read.
+func DefaultCPUs() float64 { return math.Floor(float64(processors())*(1-hostShare)*100) / 100 }
 
 func showCPUs(nano int64) string {
 	if nano == 0 {

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"berth/helper/internal/admin/engine"
 	"berth/helper/internal/link/record"
 	"berth/helper/internal/policy"
 )
@@ -101,6 +102,9 @@ func Explain(p policy.Policy, who record.Record, settings []policy.Setting, path
 	values := map[string]any{}
 	for _, s := range policy.Values(p) {
 		values[s.Key()] = s.Value
+	}
+	if p.Container.CPUs == nil {
+		values["container.cpus"] = engine.DefaultCPUs()
 	}
 	for _, s := range settings {
 		if s.Profile != "" {
