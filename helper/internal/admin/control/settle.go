@@ -160,7 +160,8 @@ func (k Keeper) remount(pid int, limit int64) error {
 	}
 	done := make(chan error)
 	go func() {
-		// This thread stays in the container's namespace, and ends with the goroutine.
+		// This thread stays in the container's namespace, and ends with the goroutine. Go keeps only the first
+		// one, asleep: what asks about this process must not ask about that thread.
 		runtime.LockOSThread()
 		err := unix.Unshare(unix.CLONE_FS)
 		if err == nil {

@@ -22,8 +22,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// host is the process whose mounts are the host's: this one.
-var host = os.Getpid()
+// host stands for this process, whose mounts are the host's.
+const host = 0
+
+// proc is a process's directory. Ours is asked for as the thread that runs has it: the first thread, whose the
+// process's own directory is, may have entered a container for good (package control).
+func proc(pid int) string {
+	if pid == host {
+		return "/proc/thread-self"
+	}
+	return fmt.Sprintf("/proc/%d", pid)
+}
 
 // Mount is a line of mountinfo (proc(5)).
 type Mount struct {
@@ -37,7 +46,7 @@ type Mount struct {
 
 // Of returns the mounts that a process sees.
 func Of(pid int) ([]Mount, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	text, err := os.ReadFile(proc(pid) + "/mountinfo")
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +59,7 @@ func Of(pid int) ([]Mount, error) {
 		}
 		id, err := strconv.ParseUint(fields[0], 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("/proc/%d/mountinfo: %w", pid, err)
+			return nil, fmt.Errorf("%s/mountinfo: %w", proc(pid), err)
 		}
 		all = append(all, Mount{
 			ID:    id,
@@ -84,9 +93,9 @@ func (p place) same(other place) bool {
 // lookUp follows path as the process pid would.
 func lookUp(pid int, path string) (place, error) {
 	fail := func(err error) (place, error) {
-		return place{}, fmt.Errorf("%s, as process %d sees it: %w", path, pid, err)
+		return place{}, fmt.Errorf("%s, as %s sees it: %w", path, proc(pid), err)
 	}
-	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(proc(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fail(err)
 	}

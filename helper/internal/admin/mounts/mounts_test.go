@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"testing"
 
 	"berth/helper/internal/policy"
@@ -158,4 +159,21 @@ func TestChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("as it was")
+}
+
+// The goroutine of TestMain keeps the first thread.
+func init() { runtime.LockOSThread() }
+
+// As in a `berth` that has settled a container on its first thread, that one is elsewhere for good.
+func TestMain(m *testing.M) {
+	status := make(chan int)
+	go func() { status <- m.Run() }()
+	err := unix.Unshare(unix.CLONE_FS)
+	if err == nil {
+		err = unix.Chroot("/proc/self/fdinfo")
+	}
+	if err != nil {
+		panic(err)
+	}
+	os.Exit(<-status)
 }
