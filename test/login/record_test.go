@@ -78,8 +78,16 @@ func TestRecordOfDeaths(t *testing.T) {
 // user's screen.
 func TestRecordOfAFallback(t *testing.T) {
 	l := newLab(t, "transport = \"auto\"\n")
+	// On a connection that is there, where no PAM starts the container.
+	path := t.TempDir() + "/master"
+	l.master(t, "alice", path)
+	if r := finish(l.SSH("alice", "-S", path, "true")); r.Status != 0 { // PAM has done its work by now
+		t.Fatalf("%+v", r)
+	}
 	docker(t, "stop", "-t", "1", l.Container(t))
-	l.run(t, "alice", ": healed") // by an exec
+	if r := finish(l.SSH("alice", "-S", path, ": healed")); r.Status != 0 { // by an exec
+		t.Fatalf("%+v", r)
+	}
 	lines := l.record(t, ": healed")
 	if len(lines) != 3 || lines[1].Fields["transport"] != "exec" || lines[2].Fields["status"] != "0" || lines[0].Fields["id"] != lines[2].Fields["id"] {
 		t.Errorf("%+v", lines)
@@ -93,24 +101,30 @@ func TestRecordOfAFallback(t *testing.T) {
 	}
 }
 
+// master opens a connection for sessions with -S path, until the test ends.
+func (l *Lab) master(t *testing.T, user, path string) {
+	t.Helper()
+	cmd := l.SSH(user, "-M", "-S", path, "-N")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	eventually(t, patience, func() (bool, string) {
+		r := finish(l.SSH(user, "-S", path, "-O", "check"))
+		return r.Status == 0, fmt.Sprintf("%+v", r)
+	})
+}
+
 // A user who opens sessions as fast as they can does not fill the log; how many were
 // left out is said.
 func TestRecordOfMany(t *testing.T) {
 	dir := "/var/lib/berth/sessions/" + lab.UID(t, "erin")
 	lab.run(t, "erin", "true")
-	master := lab.SSH("erin", "-M", "-S", t.TempDir()+"/master", "-N")
-	path := master.Args[len(master.Args)-2]
-	if err := master.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = master.Process.Kill()
-		_ = master.Wait()
-	}()
-	eventually(t, patience, func() (bool, string) {
-		r := finish(lab.SSH("erin", "-S", path, "-O", "check"))
-		return r.Status == 0, fmt.Sprintf("%+v", r)
-	})
+	path := t.TempDir() + "/master"
+	lab.master(t, "erin", path)
 	const sessions = 20
 	for i := range sessions {
 		// As though the others had been opened just now.

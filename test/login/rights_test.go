@@ -70,7 +70,7 @@ var rights = map[string]right{
 		address := strings.Replace(greeter(t, "tcp", "127.0.0.1:0").Addr().String(), ":", "/", 1)
 		return command("bash -c 'exec 3<>/dev/tcp/"+address+" && grep reached <&3'")(t, who)
 	}),
-	"forward a port or an ssh agent":                     {"no, unless you set `session.forward`", noForwarding},
+	"forward a port or an ssh agent":                     {"no", noForwarding},
 	"reach the container engine":                         no("admin", command("ls /run/docker.sock")),
 	"become root":                                        no("admin", setuid),
 	"change the system in the container":                 no("root", command("touch /etc/berth-right && rm /etc/berth-right")),
