@@ -49,8 +49,8 @@ func makeEmptyNetwork(path string) error {
 		return err
 	}
 	defer file.Close()
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(int(file.Fd()), &fs); err != nil || fs.Type == unix.NSFS_MAGIC {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &st); err != nil || st.Type == unix.NSFS_MAGIC {
 		return err
 	}
 	done := make(chan error)
