@@ -45,7 +45,7 @@ func (i Installer) Install(ctx context.Context) (report sshdcheck.Report, err er
 	replace := !edited && string(have) != i.Host.Wanted
 	if edited {
 		i.say("%s was edited and stays as it is; `berth sshd-config | diff %s -` shows what differs. "+
-			"Move your own lines to another file of that directory, and berth writes this one again", path, path)
+			"Undo the changes, or move your own lines to another file there: then berth writes this one again", path, path)
 	}
 	if replace {
 		if err := i.put(path, missing); err != nil {
