@@ -60,12 +60,13 @@ struct berth_options {
 /* Where that directory is in the container (helper/cmd/berth-init/init.h). */
 #define SERVE "run/berth/private/serve"
 
-/* Is there while users may forward ports. */
+/* This file exists while users may forward ports. */
 #define FORWARDING STATE "/forwarding"
-/* In RUN, where root has put one: an empty network, so that none need be made. */
+/* An empty network in RUN, if root has mounted one: to enter it is cheaper than to make one. */
 #define RUN "/run/berth"
 #define NOWHERE "nowhere"
-/* Whom sshd's drop-in and stack confine, but for accounts with this login shell. */
+/* sshd's drop-in and stack confine members of the first group who are not in the second, and
+ * accounts with this login shell. */
 #define CONFINED "berth"
 #define ADMINS "admins"
 #define CONFINING_SHELL "/berth-session"
@@ -88,9 +89,9 @@ int berth_prepare(pam_handle_t *pamh, uid_t uid, const struct berth_options *o, 
  * it is not ready; the process ends up in its network, or in an empty one (container.c). */
 int berth_container(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o);
 
-/* The process leaves its network for an empty one, for good: where the kernel refuses that
- * the process ends. The second may come back: that returns whether it had left
- * (network.c). */
+/* All in network.c. empty: the process moves into an empty network for good; if the kernel
+ * refuses, the process ends. leave: the same, but back returns from it. back returns whether
+ * there was anything to return from. */
 void berth_network_empty(pam_handle_t *pamh);
 void berth_network_leave(pam_handle_t *pamh);
 int berth_network_back(pam_handle_t *pamh);
@@ -116,10 +117,10 @@ int berth_fresh(const struct stat *made, const char *const *sources);
 
 /* close(2) that leaves errno as it is, of a descriptor or -1. */
 void berth_shut(int fd);
-/* Keeps a descriptor with the connection under a name, in place of the one before; -1 is
- * none. Where it cannot be kept it is closed. */
+/* Keeps a descriptor under a name until the end of the PAM transaction, in place of the one
+ * before; -1 is none. If it cannot be kept it is closed. */
 int berth_keep(pam_handle_t *pamh, const char *name, int fd);
-/* Whether there is one; *fd is -1 where the host has closed it. */
+/* Whether there is one; *fd is -1 if the calling program has closed it. */
 int berth_kept(pam_handle_t *pamh, const char *name, int *fd);
 
 /* Milliseconds of a clock that is never set. */

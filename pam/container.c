@@ -4,7 +4,7 @@
 //
 // A line with `container`, last in sshd's session stack: the connection takes the lease
 // of the user's container before anything else, and root's side makes ready what is not.
-// What follows is in the container's network, or in an empty one, whatever fails here.
+// Afterwards the process is in the container's network, or in an empty one if anything fails.
 //
 // No failure refuses the session: sshd would go on without one and tell the user nothing,
 // while berth-session refuses the login in a line of its own, with the id that is in the log.

@@ -181,8 +181,8 @@ static int served(pam_handle_t *pamh, const struct berth_options *o, const struc
 	return PAM_SUCCESS;
 }
 
-/* Whether sshd opens the session, by any of the names that its service may have: on Linux
- * it calls its terminal so, until there is one. */
+/* Whether the caller is sshd. Its service may have another name (PAMServiceName), but until
+ * there is a terminal sshd on Linux sets PAM_TTY to "ssh". */
 static int sshd_opens(pam_handle_t *pamh)
 {
 	const void *service = NULL, *tty = NULL;
@@ -192,8 +192,8 @@ static int sshd_opens(pam_handle_t *pamh)
 	return (service && !strcmp(service, "sshd")) || (tty && !strcmp(tty, "ssh"));
 }
 
-/* Whether the stack should lead this user's connection into a container, as far as can be
- * said before its last line. An account that nobody knows gets no session. */
+/* Whether this user belongs into a container, as far as the first line can tell: it does not
+ * know what group= the line `container` has. An unknown account counts as confined. */
 static int confined(pam_handle_t *pamh)
 {
 	const char *name = NULL;
@@ -224,7 +224,7 @@ static int script(pam_handle_t *pamh, const struct passwd *pw, const struct bert
 	return result;
 }
 
-/* A line that makes a home, and what belongs to it. */
+/* A line without `container`: makes the home, and what belongs to it. */
 static int open_home(pam_handle_t *pamh, const struct berth_options *o)
 {
 	const struct passwd *pw;

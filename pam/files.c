@@ -2,8 +2,8 @@
 //
 // Process: whoever uses PAM. As: root.
 //
-// What root keeps for berth: whether it is root's alone, and whether it is of today. And
-// the descriptors that a connection keeps.
+// What root keeps for berth: whether nobody else can write it, and whether it is recent enough.
+// And the descriptors that a connection keeps.
 
 #define _GNU_SOURCE
 #include "berth.h"
@@ -63,7 +63,7 @@ struct kept {
 	ino_t inode;
 };
 
-/* Whether it is still there: the number may be something else of the host's by now. */
+/* Whether it is still open: the calling program may have closed it and used its number again. */
 static int is_there(const struct kept *k)
 {
 	struct stat st;

@@ -24,12 +24,12 @@ int berth_lease_take(uid_t uid, struct place *p, long end);
 /* Whether a lease is that of the container that the user has now. */
 int berth_lease_current(int fd, uid_t uid);
 
-/* Keeps the lease with the connection, in place of the one before; -1 is none. Where it
+/* Keeps the lease with the connection, in place of the one before; -1 is none. If it
  * cannot be kept it is closed, with a line in the log. */
 int berth_lease_keep(pam_handle_t *pamh, int fd);
 
-/* Connects to a socket in the directory, and does not wait for that: EAGAIN where its
- * queue is full. It is reached by a descriptor, so no link is followed. */
+/* Connects to a socket in the directory without waiting: EAGAIN if its queue is full. By a
+ * descriptor of the file itself, so that no link is followed. */
 int berth_reach(const struct place *p, const char *name);
 
 /* Enters the container's network for good (network.c), or fails with a line in the log. */

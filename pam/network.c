@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Process: whoever uses PAM; what is done to it holds for sshd's processes of the
-// connection, which it becomes or forks later. As: root.
+// Process: whoever uses PAM. As: root. What it enters holds for all of sshd's processes of
+// the connection, which are this one and its later children.
 //
 // sshd dials and listens for port forwarding in the user's own process, which is forked
 // after the session was opened, so the network that this process is in then is what all
@@ -12,9 +12,9 @@
 //   2. the line `container` goes back, because what it starts may need the network;
 //   3. at its end it enters the container's network, or else, always, an empty one.
 //
-// The way from a container to its network is: who listens on its keeper's socket? The
-// container's root could put another socket there, so the answer is not believed for
-// being root's: it must be a process that has the same directory in the same place.
+// The container's network is found by its keeper, the process that listens on the socket
+// `control`. Root of the container could put another socket there, so it is not enough that
+// the listener is root: it must be a process that has this very directory where a keeper has it.
 
 #define _GNU_SOURCE
 #include "berth.h"
@@ -59,7 +59,7 @@ int berth_reach(const struct place *p, const char *name)
 	return fd;
 }
 
-/* The same for a queue that may be full for a while. */
+/* The same, but it waits a while for room in the queue. */
 static int reach_patiently(const struct place *p, const char *name)
 {
 	const struct timespec pause = { 0, BUSY_PAUSE_MS * 1000000L };
@@ -85,7 +85,7 @@ static pid_t listener(const struct place *p)
 		peer.pid = -1;
 	berth_shut(fd);
 	if (peer.pid != -1 && (peer.uid != 0 || peer.pid == 0)) {
-		errno = EPERM; /* not root's, or of no process that is seen from here */
+		errno = EPERM; /* not root, or a process that cannot be seen from here */
 		return -1;
 	}
 	return peer.pid;
@@ -96,8 +96,9 @@ static int same(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Whether the process of the directory proc has the container's directory where a keeper
- * has it. What else lies there is the container's to choose: it stays within its root. */
+/* Whether the process with the /proc directory proc has the container's directory where a
+ * keeper has it. Root of the container chooses what lies on the way there, so the look-up
+ * never leaves the process's own root. */
 static int is_container(int proc, const struct place *p)
 {
 	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
@@ -112,9 +113,9 @@ static int is_container(int proc, const struct place *p)
 	return yes;
 }
 
-/* Opens the network of the container, or fails with errno. The pid may have become
- * another process's by now, as the kernel tells the listener's even when it is dead. So
- * all is asked of one process, by its directory, which never leads to another's. */
+/* Opens the network of the container, or fails with errno. The kernel names the listener even
+ * when it is dead, so its pid may be another process's by now. Therefore everything is asked
+ * through one descriptor of /proc/PID, which never leads to another process. */
 static int open_network(const struct place *p)
 {
 	char path[32];
@@ -128,8 +129,8 @@ static int open_network(const struct place *p)
 	return network;
 }
 
-/* Enters a network that is neither this process's nor, as far as root may see that in a
- * host that is a container itself, that of the host's first. */
+/* Enters a network, unless it is this process's own or that of process 1. On a host that is
+ * itself a container root may not be allowed to see the latter. */
 static int enter(int network)
 {
 	struct stat target, own, first;
@@ -171,8 +172,8 @@ void berth_network_empty(pam_handle_t *pamh)
 	_exit(1);
 }
 
-/* To make a network costs 0.4 ms, and a hundred times that while others are being removed.
- * Who is in this one shares it with others, but nothing in it is up. */
+/* Making a network takes 0.4 ms, and a hundred times that while others are being removed.
+ * This one is shared, but no interface in it is up. */
 static int enter_nowhere(void)
 {
 	int run = berth_open_root(AT_FDCWD, RUN);
@@ -187,9 +188,9 @@ void berth_network_leave(pam_handle_t *pamh)
 {
 	int here = open(OWN_NETWORK, O_RDONLY | O_CLOEXEC);
 
-	/* Without a way back it is left all the same. */
+	/* Even without a way back it must be left. */
 	if (here < 0 || berth_keep(pamh, DATA, here) != 0)
-		berth_log(pamh, LOG_ERR, "there is no way back to the host's network: %m");
+		berth_log(pamh, LOG_ERR, "there will be no way back to the host's network: %m");
 	if (enter_nowhere() != 0)
 		berth_network_empty(pamh);
 }
@@ -201,7 +202,7 @@ int berth_network_back(pam_handle_t *pamh)
 	if (!berth_kept(pamh, DATA, &before))
 		return 0;
 	if (before < 0 || setns(before, CLONE_NEWNET) != 0)
-		berth_log(pamh, LOG_ERR, "the host's network cannot be gone back to: %m");
+		berth_log(pamh, LOG_ERR, "cannot return to the host's network: %m");
 	berth_keep(pamh, DATA, -1);
 	return 1;
 }

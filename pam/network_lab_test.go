@@ -30,7 +30,8 @@ func TestNetworkOfAContainer(t *testing.T) {
 				})
 				checkConnection(t, l, "admin", network(t, "self"))
 				checkConnection(t, l, "alice", "")
-				bulk := labs.Finish(l.SSH("alice", "-o", "RekeyLimit=1M", "head -c 8388608 /dev/zero; sleep 3")) // and idle for that long
+				// Then idle, until sshd has asked the client several times whether it is alive.
+				bulk := labs.Finish(l.SSH("alice", "-o", "RekeyLimit=1M", "head -c 8388608 /dev/zero; sleep 3"))
 				if bulk.Status != 0 || len(bulk.Out) != 8<<20 {
 					t.Errorf("8 MiB with new keys: %d bytes, status %d: %s", len(bulk.Out), bulk.Status, bulk.Err)
 				}

@@ -92,7 +92,7 @@ func TestCheckFindsWhatIsOpen(t *testing.T) {
 			says: []string{"confined users get a shell on this host", "/etc/ssh/sshd_config.d/20-site.conf:2 says"},
 		}, {
 			name: "forwarding is on", spoil: `printf 'Match Group berth\n    DisableForwarding no\n    AllowTcpForwarding yes\n' >/etc/ssh/sshd_config.d/20-site.conf`,
-			says: []string{"confined users may forward ports by ssh -L, -D and -W, which session.forward does not allow them",
+			says: []string{"confined users may forward ports by ssh -L, -D and -W, but session.forward does not allow that",
 				"AllowTcpForwarding is yes", "/etc/ssh/sshd_config.d/20-site.conf:3 says"},
 			gets: func(t *testing.T) {
 				// Nobody listens there, wherever her connection leads.

@@ -104,13 +104,13 @@ func TestSSHDConfig(t *testing.T) {
 	// sshd allows more than berth.toml does, and the marker stays until it does not.
 	edit(t, l, `forward = ["local"]`, `forward = []`)
 	edit(t, l, `forward = ["local","remote"]`, `forward = ["local","agent"]`)
-	more := "confined users may forward ports by ssh -L, -D and -W, which session.forward does not allow them"
+	more := "confined users may forward ports by ssh -L, -D and -W, but session.forward does not allow that"
 	for _, verb := range []string{"check", "up"} {
 		says(l.Try("berth", verb), 1, more, "for alice: AllowTcpForwarding is local", "for carol: AllowTcpForwarding is yes",
 			"confined users may forward less than berth.toml says", "for carol: AllowAgentForwarding is no", "berth sshd-config --install")
 	}
 	says(l.Try("berth", "status"), 0, "note        "+more)
-	says(l.Try("berth", "sshd-config", "--install"), 0, dropIn+" is in place", "sshd obeys when it is reloaded")
+	says(l.Try("berth", "sshd-config", "--install"), 0, dropIn+" is in place", "reload sshd now")
 	is("alice", closed)
 	is("carol", "no, local, localhost:8080, none, yes")
 	edit(t, l, `forward = ["local","agent"]`, `forward = []`)

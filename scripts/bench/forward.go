@@ -18,12 +18,12 @@ const forwardConfig = `[session]
 forward = ["local"]
 `
 
-// sink prints its port, and answers who has sent it everything. The host and every image of
-// a Debian have perl.
+// sink prints its port, and answers "done" to a client that has sent everything. The host and every image
+// of Debian have perl.
 const sink = `exec perl -MIO::Socket::INET -e '$| = 1; my $l = IO::Socket::INET->new(Listen => 5, LocalAddr => "127.0.0.1"); print $l->sockport, "\n";
 while (my $c = $l->accept) { 1 while sysread $c, my $x, 1 << 18; print $c "done\n"; close $c }'`
 
-// forwards measures what a forward carries into the container beside one of plain sshd's on the host.
+// forwards measures the throughput of a forward into the container, beside one that ends on the host.
 func forwards(ctx context.Context, quick bool, to io.Writer) error {
 	lab, err := raiseWith(forwardConfig)
 	if err != nil {

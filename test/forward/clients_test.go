@@ -114,7 +114,7 @@ func byPlink(t *testing.T, l lab, port, key, target, client string) (local, remo
 	near := freePort(t)
 	background(t, plink("-N", "-L", near+":"+target, "127.0.0.1"))
 	local = talk(connect(t, near))
-	// It does not say which port it was given.
+	// With port 0 plink would not say which port it was given.
 	const far = "18090"
 	r := labs.Finish(plink("-R", "127.0.0.1:"+far+":"+client, "127.0.0.1", "./rig dial 127.0.0.1:"+far))
 	return local, r.Out

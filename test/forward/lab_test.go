@@ -20,7 +20,7 @@ import (
 
 const patience = labs.Patience
 
-// lab is a raised one, whose profile may forward all that there is.
+// lab is a lab whose users may forward all that berth allows.
 type lab struct {
 	*labs.Lab
 	name string
@@ -28,8 +28,7 @@ type lab struct {
 
 const forwards = "[session]\nforward = [\"local\", \"remote\", \"agent\"]\n"
 
-// kinds are the labs that each test is run in: every way to a container has its own place
-// where the hook finds the namespace.
+// kinds are the labs that each test is run in. PAM finds the container's network in another way in each.
 var kinds = []struct{ name, config string }{
 	{"shared", "transport = \"auto\"\n"},
 	{"exec", "transport = \"exec\"\n"},
@@ -38,7 +37,7 @@ var kinds = []struct{ name, config string }{
 
 var (
 	all []lab
-	rig string // the program
+	rig string // the path of the program ./rig
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -148,10 +147,11 @@ func background(t testing.TB, cmd *exec.Cmd) {
 	})
 }
 
-// ports that a client of a test listens at; the kernel has none of them to give.
+// nextPort counts the ports that clients of tests listen at. They are below the range from which the kernel
+// gives ports, so nobody else gets one.
 var nextPort = 19000
 
-// freePort is one of this machine's loopback that nobody has.
+// freePort is an address of this machine's loopback with a port that nobody has.
 func freePort(t testing.TB) string {
 	t.Helper()
 	for range 500 {
@@ -182,7 +182,7 @@ func connect(t testing.TB, address string) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-// talk says nothing and returns all that is said.
+// talk sends nothing, and returns all that it gets.
 func talk(conn *net.TCPConn) string {
 	defer conn.Close()
 	_ = conn.CloseWrite()
@@ -190,7 +190,7 @@ func talk(conn *net.TCPConn) string {
 	return string(text)
 }
 
-// greeting is what the rig says to one who says nothing.
+// greeting is what `rig serve` sends to a client that sends nothing.
 const greeting = "inside\n0 bytes\n"
 
 // greeter is a service of this host that says "outside".

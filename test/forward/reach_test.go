@@ -12,7 +12,7 @@ import (
 	"berth/test/labs"
 )
 
-// address is one of this machine's that is no loopback, of the interface with that name, or of any if it is "".
+// address is an IPv4 address of this machine, but no loopback, of the interface with that name; "" is any.
 func address(t *testing.T, name string) string {
 	t.Helper()
 	all, err := net.Interfaces()

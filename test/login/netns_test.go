@@ -10,7 +10,7 @@ import (
 // Where PAM has not led sshd into the container's network, a profile that may forward ports has
 // no session, and every other has.
 func TestForwardingNeedsTheHook(t *testing.T) {
-	const missing = "this gateway's PAM does not lead port forwarding into the container"
+	const missing = "port forwarding is not set up correctly on this host"
 	for config, forwards := range map[string]bool{
 		"[session]\nforward = [\"local\"]\n": true, "[session]\nforward = [\"remote\", \"agent\"]\n": true,
 		"[session]\nforward = []\n": false, "[session]\nforward = [\"agent\"]\n": false,
@@ -30,7 +30,7 @@ func TestForwardingNeedsTheHook(t *testing.T) {
 				return
 			}
 			id := r.Err[strings.LastIndex(r.Err, "(id ")+4 : strings.LastIndex(r.Err, ")")]
-			l.awaitLog(t, "session failed", id, "this is the host's", "session required pam_berth.so container")
+			l.awaitLog(t, "session failed", id, "is the host's", "session required pam_berth.so container")
 
 			// The same program in other namespaces, as PAM may have left them.
 			session := []string{"setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups",
@@ -41,9 +41,9 @@ func TestForwardingNeedsTheHook(t *testing.T) {
 				said, out string
 			}{
 				"the container's": {[]string{"nsenter", "--net=/proc/" + inside + "/ns/net"}, "", "here\n"},
-				"an empty one":    {[]string{"unshare", "--net"}, "this connection has no network of a container; connect again", ""},
+				"an empty one":    {[]string{"unshare", "--net"}, "this connection is not in your container's network; connect again", ""},
 				"one that a container has left": {[]string{"unshare", "--net", "sh", "-ec", `ip link set lo up; exec "$@"`, "sh"},
-					"your container was started anew; connect again", ""},
+					"your container was restarted; connect again", ""},
 			} {
 				r := finish(l.Command(append(c.enter, session...)...))
 				if r.Out != c.out || !strings.Contains(r.Err, c.said) || (r.Err == "") != (c.said == "") {

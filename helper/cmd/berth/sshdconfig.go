@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sshdConfigCommand is what sshd's part of the configuration follows from: sshd decides who may forward what.
+// sshdConfigCommand makes sshd's drop-in of berth.toml, because sshd decides what users may forward.
 func sshdConfigCommand(config *string) *cobra.Command {
 	var install bool
-	cmd := &cobra.Command{Use: "sshd-config", Short: "print berth's part of sshd's configuration, or put it in place", Args: cobra.NoArgs}
-	cmd.Flags().BoolVar(&install, "install", false, "put it in place, if sshd confines by it")
+	cmd := &cobra.Command{Use: "sshd-config", Short: "print sshd's drop-in for the profiles of berth.toml, or install it", Args: cobra.NoArgs}
+	cmd.Flags().BoolVar(&install, "install", false, "write it to sshd_config.d, unless sshd or berth check finds a fault in it")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		sshd, c, err := sshdOf(*config)
 		if err != nil {
@@ -30,7 +30,7 @@ func sshdConfigCommand(config *string) *cobra.Command {
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), commandTimeout)
 		defer cancel()
-		// Whoever interrupts it gets back what was there.
+		// An interrupt must restore the old drop-in, not end the program half-way.
 		ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 		defer stop()
 		dirs := host(*config)

@@ -31,7 +31,7 @@ func (c Config) ForwardsPorts() bool { return slices.ContainsFunc(c.All(), Polic
 func checkForward(v any) ([]string, error) {
 	list, ok := stringList(v)
 	if !ok || slices.ContainsFunc(list, func(what string) bool { return what != Local && what != Remote && what != Agent }) {
-		return nil, errors.New(`must be a list of "local", "remote" and "agent"`)
+		return nil, errors.New(`must be a list of any of "local", "remote" and "agent"`)
 	}
 	return list, nil
 }
@@ -40,7 +40,7 @@ func checkForward(v any) ([]string, error) {
 func checkPermitOpen(v any) ([]string, error) {
 	list, ok := stringList(v)
 	if !ok || !all(list, isHostPort) {
-		return nil, errors.New(`must be a list of HOST:PORT, such as "localhost:8080", "[::1]:8080" or "*:8080"`)
+		return nil, errors.New(`must be a list of HOST:PORT with ports from 1 to 65535 or *, such as "localhost:8080", "[::1]:8080" or "*:8080"`)
 	}
 	return list, nil
 }
@@ -48,7 +48,7 @@ func checkPermitOpen(v any) ([]string, error) {
 func checkPermitListen(v any) ([]string, error) {
 	list, ok := stringList(v)
 	if !ok || !all(list, func(s string) bool { return isPort(s) || isHostPort(s) }) {
-		return nil, errors.New(`must be a list of PORT or HOST:PORT, such as "8080" or "localhost:8080"`)
+		return nil, errors.New(`must be a list of PORT or HOST:PORT with ports from 1 to 65535 or *, such as "8080" or "localhost:8080"`)
 	}
 	return list, nil
 }
@@ -79,8 +79,8 @@ func isPort(s string) bool {
 	return s == "*" || err == nil && n > 0 && s == strconv.FormatUint(n, 10)
 }
 
-// limitForwards reports lists of ports for what may not be forwarded at all; given is what
-// stands in this very table. Lists that come from the base go.
+// limitForwards reports a list of ports for a direction in which nothing may be forwarded. given
+// is this policy's own table [session]; a list that a profile has only from the base is dropped.
 func (p *Policy) limitForwards(given map[string]any, report func(key, text string)) {
 	for _, list := range []struct {
 		key, what string

@@ -27,8 +27,7 @@ const (
 	NamesDir    = StateDir + "/names"    // what pam_berth.so records
 	LifelineDir = StateDir + "/lifeline" // the sockets of transport exec's sessions
 	DrainFile   = StateDir + "/" + paths.Drain
-	// ForwardingFile is there while somebody's connections may forward ports: pam_berth.so
-	// looks for it.
+	// ForwardingFile exists while some user may forward ports: pam_berth.so looks for it.
 	ForwardingFile = StateDir + "/forwarding"
 	// EmptyNetwork is a network namespace that pam_berth.so enters rather than make one.
 	EmptyNetwork = "/run/berth/nowhere"

@@ -133,8 +133,8 @@ func (c Container) Up(ctx context.Context, options UpOptions) error {
 	return nil
 }
 
-// inUse says why the container that is in that state may not be taken away from somebody, or nothing.
-// Until release nobody can connect to it.
+// inUse says why the container, which is in that state, may not be removed now, or nothing. Until release is
+// called nobody can connect to it.
 func (c Container) inUse(state engine.State) (why string, release func()) {
 	connected, release := hostfiles.InUse(filepath.Dir(c.Socket))
 	count, err := c.Keeper.Count()

@@ -108,7 +108,7 @@ type Report struct {
 	Users       []UserStatus `json:"users,omitempty"`
 }
 
-// Status finds out how all containers are; more is what else there is to say. Its error is why logins would fail.
+// Status finds out the state of all containers; more are notes of other checks. Its error is why logins would fail.
 func (h Host) Status(ctx context.Context, more []hostfiles.Note) (Report, error) {
 	r := Report{Containers: []Status{}} // JSON has a list even of none
 	list, err := h.Shared()

@@ -105,8 +105,8 @@ func (h Host) Prepare(ctx context.Context, uid uint32) error {
 	return nil
 }
 
-// startShared starts a container that has ended, if it may. Without it the connection would have no network, even
-// where a session by exec starts the container later.
+// startShared starts a container that has ended, if container.heal allows it. PAM calls this before it looks for the
+// container's network; a session by exec would start the container too late for that.
 func (h Host) startShared(ctx context.Context, c Container, wait hostfiles.Wait) error {
 	if _, err := c.Keeper.Count(); err == nil || !c.Policy.Container.Heal {
 		return nil

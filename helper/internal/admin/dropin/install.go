@@ -16,9 +16,6 @@ import (
 	"berth/helper/internal/policy"
 )
 
-// ErrEdited says that the drop-in is an administrator's own by now.
-var ErrEdited = errors.New("was edited and stays; berth sshd-config prints what it should say")
-
 // Installer puts the drop-in in place.
 type Installer struct {
 	Host    sshdcheck.Host // with what is wanted
@@ -47,7 +44,8 @@ func (i Installer) Install(ctx context.Context) (report sshdcheck.Report, err er
 	edited := !missing && !i.isOurs(path, string(have))
 	replace := !edited && string(have) != i.Host.Wanted
 	if edited {
-		i.say("%s %v", path, ErrEdited)
+		i.say("%s was edited and stays as it is; `berth sshd-config | diff %s -` shows what differs. "+
+			"Undo the changes, or move your own lines to another file there: then berth writes this one again", path, path)
 	}
 	if replace {
 		if err := i.put(path, missing); err != nil {
@@ -63,7 +61,7 @@ func (i Installer) Install(ctx context.Context) (report sshdcheck.Report, err er
 	case err != nil:
 		return report, err
 	case edited && forwardsLess(report):
-		return report, fmt.Errorf("%s %w", path, ErrEdited)
+		return report, fmt.Errorf("%s forwards less than berth.toml says, and was edited: mend it by hand, see above", path)
 	case edited:
 		return report, nil
 	}
@@ -71,7 +69,9 @@ func (i Installer) Install(ctx context.Context) (report sshdcheck.Report, err er
 		return report, err
 	}
 	if replace {
-		i.say("%s is in place; sshd obeys when it is reloaded", path)
+		i.say("%s is in place; reload sshd now (systemctl reload ssh)", path)
+	} else {
+		i.say("%s is up to date", path)
 	}
 	return report, i.remember()
 }

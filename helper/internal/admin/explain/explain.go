@@ -40,12 +40,12 @@ type Explanation struct {
 // Forwards is what this user's connections may forward.
 type Forwards struct {
 	Kinds  []string `json:"kinds"`            // local, remote, agent
-	Open   []string `json:"open,omitempty"`   // where local leads; none: everywhere
-	Listen []string `json:"listen,omitempty"` // where remote listens; none: everywhere
-	Origin string   `json:"origin"`           // of Kinds, as a setting's
+	Open   []string `json:"open,omitempty"`   // permit_open; none: everywhere
+	Listen []string `json:"listen,omitempty"` // permit_listen; none: everywhere
+	Origin string   `json:"origin"`           // of Kinds; see Setting
 }
 
-// text is for a person.
+// text is the line that a person reads.
 func (f Forwards) text() string {
 	var kinds []string
 	for _, kind := range f.Kinds {

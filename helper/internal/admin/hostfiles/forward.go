@@ -15,17 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ForwardingFile is there while somebody's connections may forward ports.
+// ForwardingFile exists while some user may forward ports.
 func (d Dirs) ForwardingFile() string {
 	return filepath.Join(d.State, filepath.Base(policy.ForwardingFile))
 }
 
-// MarkForwarding notes for pam_berth.so whether somebody may forward ports. It must be noted before sshd allows that,
-// and stay until sshd does not.
+// MarkForwarding tells pam_berth.so whether some user may forward ports: by a file, which must be there before sshd
+// allows it and until sshd no longer does.
 func (d Dirs) MarkForwarding(may bool) error {
 	var err error
 	if may {
-		// It saves logins time; they make one where there is none.
+		// An error does no harm: it only saves logins the time to make one of their own.
 		_ = makeEmptyNetwork(d.EmptyNetwork)
 		if err = makeSharedDir(d.State); err == nil {
 			err = replaceFile(d.ForwardingFile(), nil)
@@ -49,13 +49,13 @@ func makeEmptyNetwork(path string) error {
 		return err
 	}
 	defer file.Close()
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(int(file.Fd()), &fs); err != nil || fs.Type == unix.NSFS_MAGIC {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &st); err != nil || st.Type == unix.NSFS_MAGIC {
 		return err
 	}
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for ever: the thread ends with this function
+		runtime.LockOSThread() // never unlocked, so the thread ends with this function
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		if err == nil {
 			err = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
@@ -65,5 +65,5 @@ func makeEmptyNetwork(path string) error {
 	return <-done
 }
 
-// WrittenDropIn is a copy of the drop-in of sshd's as berth wrote it last.
+// WrittenDropIn is a copy of sshd's drop-in as berth wrote it last.
 func (d Dirs) WrittenDropIn() string { return filepath.Join(d.State, "installed", "50-berth.conf") }

@@ -86,7 +86,7 @@ func (d Dirs) Prepare(c policy.Config) (notes []Note, err error) {
 	}
 	covers, unknown := Covers(c)
 	for _, name := range unknown {
-		notes = append(notes, Note{Text: "berth.toml: " + name + " is not known on this host: nobody has the profile by it"})
+		notes = append(notes, Note{Text: "berth.toml: " + name + " does not exist on this host, so nobody gets the profile by it"})
 	}
 	for _, p := range c.All() {
 		if p.Mode == policy.Shared {

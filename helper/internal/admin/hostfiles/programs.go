@@ -17,7 +17,7 @@ import (
 type Note struct {
 	Text     string
 	Fatal    bool     // nobody can log in
-	Profiles []string // who has one of these, if there are any, and not everybody
+	Profiles []string // it concerns the users of these only; none: everybody
 }
 
 // programsDir is where the programs that sshd runs are installed: beside this one

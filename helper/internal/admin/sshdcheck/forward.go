@@ -13,8 +13,8 @@ import (
 // Keyword is a keyword of sshd_config with its value.
 type Keyword struct{ Name, Value string }
 
-// Forwarding is what sshd is told about forwards for the users of a profile: every kind by its name.
-// DisableForwarding leaves some out in some releases, and with it none would be open.
+// Forwarding is the part of sshd_config that says what the users of a profile may forward. It names every kind,
+// because DisableForwarding does not cover all kinds in all releases, and with it no kind can be allowed.
 func Forwarding(p policy.Policy) []Keyword {
 	yes := func(allowed bool) string { return map[bool]string{true: "yes", false: "no"}[allowed] }
 	tcp := "no"
@@ -48,7 +48,7 @@ func Forwarding(p policy.Policy) []Keyword {
 	return all
 }
 
-// forwardsPorts says which ports sshd forwards by what it says of itself. What it does not say counts as open.
+// forwardsPorts reads from sshd's effective configuration whether it forwards ports. A missing value counts as yes.
 func forwardsPorts(e effectiveConfig) (local, remote bool) {
 	tcp := e.first("allowtcpforwarding")
 	if e.first("disableforwarding") == "yes" || tcp == "no" {
@@ -83,7 +83,7 @@ func forwardFaults(p policy.Policy, e effectiveConfig) (more, less []fault) {
 		f.effect, f.minor = "may forward less than berth.toml says", true
 		less = append(less, f)
 	}
-	const notAllowed = ", which session.forward does not allow them"
+	const notAllowed = ", but session.forward does not allow that"
 	local, remote := forwardsPorts(e)
 	for _, kind := range []struct {
 		is                          bool
@@ -102,7 +102,7 @@ func forwardFaults(p policy.Policy, e effectiveConfig) (more, less []fault) {
 		case may:
 			beyond, short := comparePorts(kind.list, strings.Fields(e.first(strings.ToLower(kind.name))))
 			if beyond {
-				addMore("may forward ports by ssh "+kind.options+", which session."+kind.listed+" does not have", kind.name)
+				addMore("may forward ports by ssh "+kind.options+" beyond session."+kind.listed, kind.name)
 			}
 			if short {
 				addLess(kind.name)
@@ -125,7 +125,7 @@ func comparePorts(want, have []string) (more, less bool) {
 	var listed []string
 	for _, port := range want {
 		if !strings.Contains(port, ":") {
-			port = "*:" + port // as sshd says it
+			port = "*:" + port // as sshd -T prints it
 		}
 		listed = append(listed, port)
 	}

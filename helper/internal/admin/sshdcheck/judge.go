@@ -110,7 +110,7 @@ func (h Host) remedy(f fault, c conf) string {
 		return h.DropIn + " is missing: " + h.installer() + " puts it in place"
 	}
 	if f.forwards && h.isOutdated() {
-		return "berth sshd-config --install writes what berth.toml says into " + h.DropIn
+		return "run berth sshd-config --install: it writes what berth.toml says into " + h.DropIn
 	}
 	if f.key == "permituserenvironment" {
 		for _, l := range c.lines {
@@ -207,7 +207,7 @@ func (h Host) judgeStack(r *Report, questions []*question, service string) {
 		r.Problems = append(r.Problems, Problem{
 			Effect:   "confined users who may forward ports get no session, and their forwards lead nowhere",
 			Evidence: file + ", for " + strayForwards.names(f) + ": its last session line is not pam_berth.so container",
-			Remedy:   "as above: it is this line that leads their connections into the container's network",
+			Remedy:   "make session required pam_berth.so container the last session line but for pam_selinux.so; " + h.installer() + " does it",
 			Forwards: true, NoLogins: true, Profiles: strayForwards.profiles[f]})
 	}
 	if len(withoutHome.order)+len(withoutContainer.order) == 0 && !h.module("pam_berth.so") && len(questions) > 0 {

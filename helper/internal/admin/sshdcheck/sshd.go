@@ -86,7 +86,7 @@ type demand struct {
 	key, want string // as sshd -T prints them
 	line      string // how sshd_config has it
 	effect    string // what confined users get without it
-	// neverForwards: a kind of forward that no profile allows.
+	// neverForwards: a kind of forwarding that no profile can allow.
 	neverForwards bool
 	// disabled: DisableForwarding does the same, in every release.
 	disabled bool
@@ -124,8 +124,8 @@ type fault struct {
 	key        string // the keyword to look for in the text
 	line       string // what mends it, within the Match block of the drop-in
 	needsGroup bool   // membership in the drop-in's group mends it
-	forwards   bool   // of what a profile may decide
-	minor      bool   // it keeps nobody from being confined
+	forwards   bool   // about what session.forward decides
+	minor      bool   // users are confined all the same
 }
 
 // confinementFaults returns what is wrong with the login of a user who is to be confined.

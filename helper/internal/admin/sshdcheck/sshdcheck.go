@@ -80,14 +80,13 @@ func (h Host) installer() string { return filepath.Join(filepath.Dir(h.Session),
 
 // Problem is what keeps the host from confining, or a note.
 type Problem struct {
-	Effect   string // what users get, and which of them
-	Evidence string // what sshd or the stack says
-	Remedy   string // what to do
-	// Forwards: it is about what users may forward, who have these profiles.
-	Forwards bool
-	Profiles []string
-	// Minor: the host confines its users all the same. NoLogins: they get no session.
-	Minor, NoLogins bool
+	Effect   string   // what users get, and which of them
+	Evidence string   // what sshd or the stack says
+	Remedy   string   // what to do
+	Forwards bool     // it is about forwarding
+	Profiles []string // of the users whom it concerns; set if Forwards
+	Minor    bool     // users are confined all the same
+	NoLogins bool     // users get no session
 }
 
 // Report is what was found.

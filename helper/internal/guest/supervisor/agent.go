@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// agent is where the session's programs find the user's ssh-agent. The supervisor makes it
-// and gives it away: berth-session, which alone reaches the agent, accepts the callers, and
-// berth-init watch removes the directory when the session is over.
+// agent is the socket by which the session's programs reach the user's ssh-agent. The supervisor
+// only makes it: berth-session, which alone can reach the agent, accepts the callers, and
+// berth-init watch removes the directory at the end of the session.
 type agent struct {
 	path     string // of the socket, which is alone in its directory
 	listener int
@@ -46,7 +46,7 @@ func listenForAgent() (*agent, error) {
 	return a, nil
 }
 
-// close gives up this process's copy: with the other end's the socket takes callers no more.
+// close closes this process's descriptor. When berth-session's is closed, too, nobody can connect.
 func (a *agent) close() { unix.Close(a.listener) }
 
 func (a *agent) remove() {

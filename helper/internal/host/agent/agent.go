@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package agent leads programs in the container to the ssh-agent that sshd forwards (ssh -A).
-// Its socket is where SSH_AUTH_SOCK says, which the user may have had a hand in. So nothing
-// is sent there unless this session's own sshd listens on it.
+// Package agent connects programs in the container to the ssh-agent that sshd forwards (ssh -A).
+// SSH_AUTH_SOCK says where its socket is, and the user may have set that. So nothing is sent
+// there unless this session's own sshd listens on it.
 //
-// Process: berth-session. As: the user, who has no other right either.
+// Process: berth-session. As: the user, with no right besides.
 package agent
 
 import (
@@ -22,7 +22,7 @@ import (
 // Variable is where sshd says what the path of its socket is.
 const Variable = "SSH_AUTH_SOCK"
 
-// ErrNotOurs is a socket that is not this session's own sshd's.
+// ErrNotOurs says that another process than this session's sshd listens on a socket.
 var ErrNotOurs = errors.New("is not the socket of this session's sshd")
 
 // maxPath is the longest that connect(2) takes.
@@ -44,9 +44,9 @@ func isPath(path string) bool {
 
 // Connect returns a connection to the sshd that this process is a child of.
 //
-// ORDER MATTERS. 1. What is at the path is held, and is a socket of the user's own: no other is
-// touched. 2. That is connected to, whatever has come into its place. 3. The kernel says who
-// listens. Only then the caller has a connection to write to.
+// ORDER MATTERS. 1. Hold what is at the path, and see that it is a socket of the user's own: no
+// other is touched. 2. Connect to what is held, whatever has taken its place at the path. 3. Ask
+// the kernel who listens. Only then does the caller get a connection to write to.
 // Guarded by TestNoOtherSocket, and by TestAgentPathLeadsNowhere (test/login).
 func Connect(path string) (*os.File, error) {
 	if !isPath(path) {
@@ -101,9 +101,8 @@ func checkListener(fd int) error {
 	return checkAlive(fd)
 }
 
-// checkAlive fails if the listener's process has ended, so that its number is another's now. A
-// kernel of before 6.5 cannot tell. There, such a socket of the user's own would be taken for
-// sshd's if the numbers happen to be the same.
+// checkAlive fails if the listener's process has ended, because then its pid may be sshd's by
+// now. Linux before 6.5 cannot tell (SECURITY.md).
 func checkAlive(fd int) error {
 	listener, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
 	if errors.Is(err, unix.ENOPROTOOPT) {
@@ -119,8 +118,8 @@ func checkAlive(fd int) error {
 	return nil
 }
 
-// isAncestor reports whether pid is one of this process's ancestors. With hidepid some cannot be
-// asked for their parent. sshd is the parent itself, or the parent of a shell of the user's.
+// isAncestor reports whether pid is one of this process's ancestors. With hidepid the search ends at
+// another user's process; sshd comes before that: it is the parent, or the parent of the user's shell.
 func isAncestor(pid int) bool {
 	for next := os.Getppid(); next > 1; next = parentOf(next) {
 		if next == pid {

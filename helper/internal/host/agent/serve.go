@@ -17,16 +17,16 @@ import (
 // maxCallers is how many are served at once. Others wait in the socket's queue.
 const maxCallers = 32
 
-// bufferSize is that of a copy in one direction. Most of what is said is shorter.
+// bufferSize is for one direction of a connection. Most of the agent's messages are shorter.
 const bufferSize = 4 << 10
 
-// retryInterval is the pause after a caller could not be accepted: descriptors may be
-// given back.
+// retryInterval is the pause after a caller could not be accepted for want of descriptors or
+// memory.
 const retryInterval = 100 * time.Millisecond
 
 // Serve accepts callers on listener, a socket of the container's, for as long as the process
-// lives, and connects each to what connect returns. It takes descriptor and caller for
-// hostile: what comes from there is bytes for the agent, and nothing else.
+// lives, and relays between each and a connection that connect returns. Descriptor and callers may
+// be hostile: nothing comes from them but bytes for the agent.
 func Serve(listener int, connect func() (*os.File, error)) error {
 	if err := checkSocket(listener); err != nil {
 		unix.Close(listener)
@@ -46,7 +46,7 @@ func Serve(listener int, connect func() (*os.File, error)) error {
 			if err != nil {
 				return
 			}
-			// Here, not in the relay: one thread at most waits in connect(2).
+			// Not in the relay: so at most one thread waits in connect(2).
 			agent, err := connect()
 			if err != nil {
 				caller.Close()
@@ -76,7 +76,7 @@ func checkSocket(fd int) error {
 	return nil
 }
 
-// accept returns the next caller that is a process of the user's. Its error is of the listener.
+// accept returns the next caller that runs as the user. An error means that the listener is of no more use.
 func accept(listener syscall.RawConn) (*os.File, error) {
 	for {
 		var fd int
@@ -114,8 +114,8 @@ func relay(caller, agent *os.File) {
 	agent.Close()
 }
 
-// copyHalf copies to the end, and then ends what the other side reads. Where that takes no
-// more, the source is told.
+// copyHalf copies until from ends, and then tells to that no more comes. If to takes no more,
+// it tells from.
 func copyHalf(to, from *os.File) {
 	// Without the methods of *os.File, which would not use the buffer.
 	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, bufferSize))

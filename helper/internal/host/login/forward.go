@@ -12,8 +12,8 @@ import (
 	"berth/helper/internal/policy"
 )
 
-// checkForward returns what looks whether sshd's forwards of ports end in the container. A
-// profile without them needs no look.
+// checkForward returns a check that the ports that sshd forwards end in the container. A
+// profile that forwards none needs no check.
 func checkForward(p policy.Policy) func(lifeline.Guest) error {
 	return func(guest lifeline.Guest) error {
 		if !p.ForwardsPorts() {
@@ -23,9 +23,9 @@ func checkForward(p policy.Policy) func(lifeline.Guest) error {
 	}
 }
 
-// findAgent returns where the session's programs find the agent that sshd forwards: at path, or by
-// what connects to it; neither if there is none, or if it is not for this profile. To connect
-// once costs sshd a channel. But a variable that leads nowhere is worse than none.
+// findAgent returns how the session's programs reach the agent that sshd forwards: at the path
+// inside, or through connect; neither if there is no agent or the profile may not forward one. It
+// connects once to try, because a variable that leads nowhere is worse than none.
 func findAgent(p policy.Policy, req request.Request, home string, warn func(string)) (inside string, connect func() (*os.File, error)) {
 	path := os.Getenv(agent.Variable)
 	_, set := p.Session.SetEnv[agent.Variable]

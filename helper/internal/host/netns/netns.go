@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package netns looks whether what sshd forwards for this session ends in the container. It does
-// if PAM has led sshd's process into the container's network namespace (pam_berth(8)), for what
-// sshd starts is in it as well. sshd forwards without asking us: this is no wall, but the words for
-// who would otherwise not understand why nothing is reached, or would reach what is not meant.
+// Package netns finds out whether the ports that sshd forwards for this session end in the container.
+// They do if pam_berth.so has moved sshd's process into the container's network namespace, which
+// berth-session has inherited. It protects nothing, because sshd forwards without asking
+// berth-session; it tells users and administrators why forwarding does not work.
 //
 // Process: berth-session. As: the user.
 package netns
@@ -26,8 +26,8 @@ type network struct {
 	loUp   bool
 }
 
-// Check fails unless this process is in the network namespace whose inode the container's end of
-// the session has told; 0: it has told none.
+// Check fails unless this process is in the network namespace with this inode, which the guest has
+// sent; 0: it has sent none.
 func Check(container uint64) error {
 	n, err := own()
 	if err != nil {
@@ -37,9 +37,9 @@ func Check(container uint64) error {
 }
 
 const (
-	hookMissing = "this gateway's PAM does not lead port forwarding into the container; please tell the administrator"
-	noNetwork   = "this connection has no network of a container; connect again, and if that does not help tell the administrator"
-	restarted   = "your container was started anew; connect again"
+	hookMissing = "port forwarding is not set up correctly on this host; please tell the administrator"
+	noNetwork   = "this connection is not in your container's network; connect again, and if that does not help tell the administrator"
+	restarted   = "your container was restarted; connect again"
 )
 
 func (n network) compare(container uint64) error {
@@ -49,15 +49,16 @@ func (n network) compare(container uint64) error {
 	apart := fmt.Errorf("session.forward: sshd's network namespace is %d, the container's is %d", n.inode, container)
 	switch {
 	case container == 0:
-		return loginerror.New(hookMissing, errors.New("session.forward: the container's berth-guest does not say which its network namespace is; run `berth up`"))
+		return loginerror.New(hookMissing, errors.New("session.forward: the container's berth-guest is too old to name its network namespace; "+
+			"run `berth up`"))
 	case n.others:
-		return loginerror.New(hookMissing, fmt.Errorf("%w: this is the host's: pam_berth.so has not acted; is the line "+
+		return loginerror.New(hookMissing, fmt.Errorf("%w: sshd's is the host's, so pam_berth.so has not acted: is the line "+
 			"`session required pam_berth.so container` missing in PAM's stack for sshd? Run `berth check`", apart))
 	case n.loUp:
 		return loginerror.New(restarted, fmt.Errorf("%w: the connection is older than the container's last start", apart))
 	}
-	return loginerror.New(noNetwork, fmt.Errorf("%w: this one is empty: the line `session required pam_berth.so container` is missing in PAM's stack for sshd, "+
-		"or it found no container when the connection was made; then its own line in the log says why", apart))
+	return loginerror.New(noNetwork, fmt.Errorf("%w: sshd's is empty: the line `session required pam_berth.so container` is missing in PAM's stack "+
+		"for sshd, or it could not enter the container's network when the connection was made; then pam_berth has logged why", apart))
 }
 
 func own() (network, error) {
@@ -65,7 +66,7 @@ func own() (network, error) {
 	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
 		return network{}, err
 	}
-	// A line for each interface, behind two of headings. /sys shows those of the host.
+	// A line for each interface, after two lines of headings. /sys would show the host's interfaces.
 	text, err := os.ReadFile("/proc/thread-self/net/dev")
 	if err != nil {
 		return network{}, err

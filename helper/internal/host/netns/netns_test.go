@@ -23,7 +23,7 @@ func TestCompare(t *testing.T) {
 	}{
 		"the same":          {network{7, true, true}, 7, "", ""},
 		"the host's":        {network{7, true, true}, 8, hookMissing, "`session required pam_berth.so container` missing"},
-		"empty":             {network{7, false, false}, 8, noNetwork, "this one is empty"},
+		"empty":             {network{7, false, false}, 8, noNetwork, "is empty"},
 		"a container's end": {network{7, false, true}, 8, restarted, "older than the container's last start"},
 		"an old guest":      {network{7, false, true}, 0, hookMissing, "run `berth up`"},
 	} {

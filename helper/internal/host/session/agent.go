@@ -15,9 +15,15 @@ import (
 // if the guest has made a socket for it.
 func (s *Session) takeDescriptors(line *lifeline.Conn, tty bool, started lifeline.StartedReply) (master int, err error) {
 	fds := line.TakeFDs()
-	due := map[bool]int{true: 1}
-	served := s.Start.Agent && started.NoAgent == ""
-	if len(fds) != due[tty]+due[served] {
+	hasListener := s.Start.Agent && started.NoAgent == ""
+	expected := 0
+	if tty {
+		expected++
+	}
+	if hasListener {
+		expected++
+	}
+	if len(fds) != expected {
 		for _, fd := range fds {
 			unix.Close(fd)
 		}
@@ -28,12 +34,15 @@ func (s *Session) takeDescriptors(line *lifeline.Conn, tty bool, started lifelin
 		master, fds = fds[0], fds[1:]
 	}
 	why := started.NoAgent
-	if served {
+	if hasListener {
 		if err := agent.Serve(fds[0], s.Agent); err != nil {
 			why = err.Error()
 		}
 	}
-	if s.Start.Agent && why != "" {
+	if s.Agent != nil && !s.Start.Agent {
+		why = "the container's programs are older than berth-session; run berth up"
+	}
+	if why != "" {
 		s.Warn("the session has no agent: " + printable(why))
 	}
 	return master, nil

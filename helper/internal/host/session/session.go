@@ -37,10 +37,10 @@ type Session struct {
 	Shells  []string // candidates inside, best first
 	Start   lifeline.StartRequest
 	Timeout time.Duration // for the guest's answer, once it is connected
-	// Ready is called with what the guest says of itself. Its error is why there is no session.
+	// Ready is called with what the guest says of itself. Its error refuses the session.
 	Ready func(lifeline.Guest) error
-	// Agent connects to the user's ssh-agent; nil: there is none. Warn is told why the
-	// session has none all the same.
+	// Agent connects to the user's ssh-agent; nil: there is none. Warn logs why the session
+	// does not get it.
 	Agent func() (*os.File, error)
 	Warn  func(text string)
 	// Started is called with the name of the program's terminal when it runs.

@@ -65,10 +65,10 @@ func UnpackNames(body []byte) (Names, error) {
 	return names, nil
 }
 
-// Guest is what a guest says of itself in its Ready frame. One of before that has nothing to say.
+// Guest is what a guest says of itself in its Ready frame. An older guest says nothing.
 type Guest struct {
-	// TakesID: it, and the keeper behind it, take the id of a session, and have notices for
-	// one that has given it.
+	// TakesID: it and its keeper take the id of a session, and send notices to a session that
+	// has given one.
 	TakesID bool
 	// TakesAgent: it takes a Start that asks for an agent.
 	TakesAgent bool
@@ -76,8 +76,8 @@ type Guest struct {
 	Net uint64
 }
 
-// Pack encodes g. A berth-session of before that knows a frame without more than the first field,
-// and takes any other for one that says nothing: its session has no id inside.
+// Pack encodes g. An older berth-session understands the first field alone, and takes any more
+// for a guest that says nothing: then its session has no id inside.
 func (g Guest) Pack() []byte {
 	var fields []Field
 	if g.TakesID {
@@ -92,7 +92,7 @@ func (g Guest) Pack() []byte {
 	return Pack(fields)
 }
 
-// UnpackGuest decodes a Ready body. What it does not know is passed over: a later guest says it.
+// UnpackGuest decodes a Ready body. It ignores fields that it does not know, which a newer guest may send.
 func UnpackGuest(body []byte) (Guest, error) {
 	var g Guest
 	fields, err := Unpack(body)
@@ -165,7 +165,7 @@ type StartRequest struct {
 	Env     []string // NAME=value, complete
 	Umask   uint32
 	Limits  []Limit
-	Agent   bool // the session gets a socket of an agent; its listener comes with Started
+	Agent   bool // make a socket for the user's agent, and send its listener with Started
 	TTY     bool
 	Termios []byte // struct termios as the kernel has it; empty: the pty's defaults
 	Rows    uint16
@@ -182,7 +182,7 @@ func (r StartRequest) Pack() []byte {
 		{"termios", hex.EncodeToString(r.Termios)},
 		{"size", fmt.Sprintf("%d %d %d %d", r.Rows, r.Cols, r.XPixels, r.YPixels)},
 	}
-	// A guest of before takes neither of these.
+	// An older guest would refuse these two fields.
 	if r.ID != "" {
 		fields = append(fields, Field{"id", r.ID})
 	}
@@ -247,14 +247,14 @@ func UnpackStart(body []byte) (StartRequest, error) {
 	return r, nil
 }
 
-// StartedReply is the body of a Started frame. With a terminal its master comes along; then, if
-// the session asked for an agent and there is no reason why not, the agent's listener.
+// StartedReply is the body of a Started frame. Its descriptors are the terminal's master, if there
+// is a terminal, and then the agent's listener, if one was asked for and NoAgent is empty.
 type StartedReply struct {
 	TTY     string // the terminal's name
 	NoAgent string // why there is no agent that was asked for
 }
 
-// Pack encodes r. A berth-session of before that asked for no agent, and takes one field.
+// Pack encodes r. An older berth-session takes one field only, and never asks for an agent.
 func (r StartedReply) Pack() []byte {
 	fields := []Field{{"tty", r.TTY}}
 	if r.NoAgent != "" {
