@@ -326,7 +326,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	const dead = "4194305" // above PID_MAX_LIMIT (proc(5))
-	keep := []string{"0badcafe." + fmt.Sprint(os.Getpid()), "rate", "0badcafe", "x." + dead, "0badcafe.0", "0badcafe.-1", "0badcafe-0badcafe-0badcafe." + dead}
+	keep := []string{"0badcaff." + fmt.Sprint(os.Getpid()), "rate", "0badcafe", "x." + dead, "0badcafe.0", "0badcafe.-1", "0badcafe-0badcafe-0badcafe." + dead}
 	for _, name := range append(keep, "0badcafe-00000001."+dead, "0badcafe."+dead) {
 		if err := os.WriteFile(dir+"/1001/"+name, []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
