@@ -60,7 +60,7 @@ struct berth_options {
 /* Where that directory is in the container (helper/cmd/berth-init/init.h). */
 #define SERVE "run/berth/private/serve"
 
-/* Is there while users may forward ports. */
+/* Is there while users may forward ports. Something is in it if profiles have them by name. */
 #define FORWARDING STATE "/forwarding"
 /* In RUN, where root has put one: an empty network, so that none need be made. */
 #define RUN "/run/berth"
