@@ -60,7 +60,7 @@ struct berth_options {
 /* Where that directory is in the container (helper/cmd/berth-init/init.h). */
 #define SERVE "run/berth/private/serve"
 
-/* This file exists while users may forward ports. */
+/* This file exists while users may forward ports. Something is in it if profiles have them by name. */
 #define FORWARDING STATE "/forwarding"
 /* An empty network in RUN, if root has mounted one: to enter it is cheaper than to make one. */
 #define RUN "/run/berth"

@@ -203,13 +203,34 @@ static int confined(pam_handle_t *pamh)
 	if (pw->pw_uid == 0)
 		return 0;
 	const char *program = strrchr(pw->pw_shell, '/');
-	return (program && !strcmp(program, CONFINING_SHELL)) || (in_group(pamh, name, CONFINED) && !in_group(pamh, name, ADMINS));
+	if (program && !strcmp(program, CONFINING_SHELL))
+		return 1;
+	/* sshd has found the group. If it cannot be found now, that says nothing of the user. */
+	return (in_group(pamh, name, CONFINED) || !pam_modutil_getgrnam(pamh, CONFINED)) && !in_group(pamh, name, ADMINS);
 }
 
 static int may_forward(void)
 {
 	struct stat st;
 	return lstat(FORWARDING, &st) == 0 || errno != ENOENT;
+}
+
+/* The name service may know an account by names beside its own: in capitals, with a domain.
+ * berth asks for the uid's, sshd's Match compares the one that the client gave. Where it
+ * tells users apart by name, another one may forward what this one may not. */
+static int misnamed(pam_handle_t *pamh, const struct passwd *pw)
+{
+	const char *name = NULL;
+	struct stat st;
+
+	if (lstat(FORWARDING, &st) != 0 ? errno == ENOENT : st.st_size == 0)
+		return 0;
+	const struct passwd *own = pam_modutil_getpwuid(pamh, pw->pw_uid);
+	if (own && pam_get_user(pamh, &name, NULL) == PAM_SUCCESS && name && !strcmp(name, own->pw_name))
+		return 0;
+	berth_log(pamh, LOG_ERR, "the user's own name is %s: sshd may forward by this one what berth.toml does not allow, so it reaches nothing",
+		own ? own->pw_name : "not known");
+	return 1;
 }
 
 static int script(pam_handle_t *pamh, const struct passwd *pw, const struct berth_options *o, const char *type)
@@ -259,7 +280,11 @@ static int open_container(pam_handle_t *pamh, const struct berth_options *o)
 	int result = served(pamh, o, &pw);
 	if (result == PAM_SUCCESS && pw) {
 		berth_connect(pamh, pw);
-		return berth_container(pamh, pw, o);
+		int other = misnamed(pamh, pw); /* while there is a network for the name service */
+		result = berth_container(pamh, pw, o);
+		if (other)
+			berth_network_empty(pamh);
+		return result;
 	}
 	if (geteuid() == 0 && (left || result != PAM_SUCCESS))
 		berth_network_empty(pamh);

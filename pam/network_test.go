@@ -31,6 +31,12 @@ const (
 	otherNowhere = "mkdir -m 755 /run/berth; touch /run/berth/nowhere; mount --bind $N /run/berth/nowhere"
 )
 
+// Profiles by users' names, and an account whose name is not the one that nina logs in by.
+const (
+	byName  = "echo users >/var/lib/berth/forwarding;"
+	another = "{ echo nora:x:4711:4711::/home/nina:/bin/sh; cat /etc/passwd; } >$S/both; mount --bind $S/both /etc/passwd;"
+)
+
 const serveMounts = "mount -t tmpfs none /run; mkdir -p /run/berth/private/serve; mount --bind PLACE /run/berth/private/serve;"
 
 // startKeeper starts one, at the keeper's own socket, and returns its process.
@@ -111,7 +117,7 @@ func TestNetworkOfAConnection(t *testing.T) {
 	for name, c := range map[string]struct {
 		lines   string
 		marker  bool   // users may forward ports
-		groups  string // of nina's; "" is berth
+		groups  string // of nina's; "" is berth, and with none there is no such group
 		keeper  string
 		spoil   string // in the shell, B being the container's directory
 		prepare string // what berth does when it is asked
@@ -131,6 +137,10 @@ func TestNetworkOfAConnection(t *testing.T) {
 		"the same, nobody may forward":      {lines: home, keeper: "a keeper", want: host},
 		"the same, an administrator":        {lines: home, marker: true, groups: "berth admins", want: host},
 		"the same, a user of the host's":    {lines: home, marker: true, groups: "users", want: host},
+		"the same, no group berth":          {lines: home, marker: true, groups: "none", want: empty},
+		"her own name":                      {lines: both, marker: true, keeper: "a keeper", spoil: byName, want: container},
+		"another name":                      {lines: both, marker: true, keeper: "a keeper", spoil: byName + another, want: empty, log: "own name is nora"},
+		"another name, no profile by name":  {lines: both, marker: true, keeper: "a keeper", spoil: another, want: container},
 		"a home that cannot be made":        {lines: home, marker: true, spoil: "mount -t tmpfs -o mode=755,ro none /home", want: ends},
 		"the line is for others":            {lines: strings.Replace(both, " debug", " group=users", 1), marker: true, keeper: "a keeper", want: empty},
 		"the line is for others, no marker": {lines: strings.Replace(both, " debug", " group=users", 1), keeper: "a keeper", want: host},
@@ -164,6 +174,9 @@ func TestNetworkOfAConnection(t *testing.T) {
 			}
 			groups := ""
 			for i, g := range []string{"berth", "admins"} {
+				if c.groups == "none" {
+					break
+				}
 				groups += fmt.Sprintf("%s:x:%d:", g, 31900+i)
 				if c.groups == "" && g == "berth" || strings.Contains(c.groups, g) {
 					groups += user

@@ -106,3 +106,13 @@ func TestWhatStaysOff(t *testing.T) {
 		}
 	})
 }
+
+// In a shared container nobody has the port of a name server, whose answers the others' forwards would go by.
+func TestLowPorts(t *testing.T) {
+	each(t, func(t *testing.T, l lab) {
+		r := labs.Finish(l.SSH("alice", "./rig serve 127.0.0.1:53 </dev/null"))
+		if own := l.name == "user"; (r.Status == 0) != own || !own && !strings.Contains(r.Err, "permission denied") {
+			t.Errorf("%+v", r)
+		}
+	})
+}

@@ -45,7 +45,7 @@ func upCommand(config *string) *cobra.Command {
 		}
 		err = errors.Join(h.CheckUserProfiles(ctx), h.Each(func(c containers.Container) error { return c.Up(ctx, up) }))
 		report, checkErr := checkHost(ctx, cmd, *config, sshdcheck.All)
-		err = errors.Join(err, h.Dirs.MarkForwarding(h.Config.ForwardsPorts() || !report.NoForwards))
+		err = errors.Join(err, h.Dirs.MarkForwarding(h.Config, !report.NoForwards))
 		if group, err := hostfiles.EngineGroup(h.Config.Base.Engine.Socket); err == nil {
 			printEngineMembers(cmd, report.Confined, group)
 		}

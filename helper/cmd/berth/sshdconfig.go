@@ -35,7 +35,7 @@ func sshdConfigCommand(config *string) *cobra.Command {
 		defer stop()
 		dirs := host(*config)
 		if c.ForwardsPorts() {
-			if err := dirs.MarkForwarding(true); err != nil {
+			if err := dirs.MarkForwarding(c, false); err != nil {
 				return err
 			}
 		}
@@ -45,7 +45,7 @@ func sshdConfigCommand(config *string) *cobra.Command {
 			},
 		}.Install(ctx)
 		if !c.ForwardsPorts() && report.NoForwards {
-			err = errors.Join(err, dirs.MarkForwarding(false))
+			err = errors.Join(err, dirs.MarkForwarding(c, false))
 		}
 		return err
 	}

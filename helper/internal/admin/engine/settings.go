@@ -146,9 +146,24 @@ var settings = []setting{
 		read: func(d description) string {
 			others := maps.Clone(d.host.Sysctls)
 			delete(others, noLoopback6)
+			delete(others, lowestPort)
 			return joinTable(others)
 		},
 		flags: flag("--sysctl", func(p policy.Policy) string { return shmAll + "=" + sharedPages(p) })},
+	// On a host, too, ports below this are root's alone: who has that of a name server answers the others' questions.
+	// In a container of one's own they may stay the user's, as the engine has it. Not compared, like the next one.
+	{name: "ports", fixed: true,
+		apply: func(p policy.Policy, d *description) {
+			if p.Mode == policy.Shared {
+				d.host.Sysctls[lowestPort] = "1024"
+			}
+		},
+		flags: flagIf("--sysctl", func(p policy.Policy) string {
+			if p.Mode != policy.Shared {
+				return ""
+			}
+			return lowestPort + "=1024"
+		})},
 	// Without a network the engine turns IPv6 off, and ::1 with it. Not compared: ending all sessions is
 	// too much for a container that lacks it.
 	{name: "loopback", fixed: true,
@@ -317,6 +332,7 @@ const (
 	openFiles  = "nofile"        // of --ulimit
 	// 1 where there is no address ::1.
 	noLoopback6 = "net.ipv6.conf.lo.disable_ipv6"
+	lowestPort  = "net.ipv4.ip_unprivileged_port_start"
 	// At SIGTERM the first process hangs the sessions up, and ends after 4 s at the latest;
 	// the time is in seconds.
 	stopSignal  = "SIGTERM"

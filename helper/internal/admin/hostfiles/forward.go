@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"berth/helper/internal/policy"
 
@@ -20,15 +21,22 @@ func (d Dirs) ForwardingFile() string {
 	return filepath.Join(d.State, filepath.Base(policy.ForwardingFile))
 }
 
-// MarkForwarding tells pam_berth.so whether some user may forward ports: by a file, which must be there before sshd
-// allows it and until sshd no longer does.
-func (d Dirs) MarkForwarding(may bool) error {
+// byName is in that file if profiles have users by their names.
+const byName = "users\n"
+
+// MarkForwarding tells pam_berth.so whether some user may forward ports, by c or by what else sshd is told, and whether
+// that depends on users' names: by a file, which must be there before sshd allows it and until sshd no longer does.
+func (d Dirs) MarkForwarding(c policy.Config, beside bool) error {
 	var err error
-	if may {
+	if c.ForwardsPorts() || beside {
+		var text []byte
+		if slices.ContainsFunc(c.Profiles, func(p policy.Policy) bool { return len(p.Members) > 0 }) {
+			text = []byte(byName)
+		}
 		// An error does no harm: it only saves logins the time to make one of their own.
 		_ = makeEmptyNetwork(d.EmptyNetwork)
 		if err = makeSharedDir(d.State); err == nil {
-			err = replaceFile(d.ForwardingFile(), nil)
+			err = replaceFile(d.ForwardingFile(), text)
 		}
 	} else if err = os.Remove(d.ForwardingFile()); errors.Is(err, fs.ErrNotExist) {
 		err = nil

@@ -5,7 +5,10 @@ package hostfiles
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"berth/helper/internal/policy"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,5 +43,37 @@ func TestEmptyNetwork(t *testing.T) {
 	}
 	if err := makeEmptyNetwork(path); err != nil || inode(t, path) != made {
 		t.Errorf("%v: another one is made", err)
+	}
+}
+
+// The mark is there while ports may be forwarded, and says whether profiles have users by name.
+func TestMarkForwarding(t *testing.T) {
+	dir := t.TempDir()
+	d := Dirs{State: dir, EmptyNetwork: filepath.Join(dir, "no", "\x00")} // none is made
+	forward := policy.Policy{Session: policy.Session{Forward: []string{policy.Local}}}
+	named := []policy.Policy{{Members: []string{"nina"}}}
+	for _, c := range []struct {
+		config policy.Config
+		beside bool
+		want   string
+	}{
+		{policy.Config{Base: forward}, false, "marked"},
+		{policy.Config{Base: forward, Profiles: named}, false, "marked users\n"},
+		{policy.Config{Base: forward, Profiles: []policy.Policy{{Groups: []string{"g"}}}}, false, "marked"},
+		{policy.Config{Profiles: named}, true, "marked users\n"},
+		{policy.Config{}, true, "marked"},
+		{policy.Config{Profiles: named}, false, ""},
+		{policy.Config{}, false, ""},
+	} {
+		if err := d.MarkForwarding(c.config, c.beside); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if text, err := os.ReadFile(d.ForwardingFile()); err == nil {
+			got = strings.TrimSpace("marked "+string(text)) + map[bool]string{true: "\n"}[len(text) > 0]
+		}
+		if got != c.want {
+			t.Errorf("%+v, %v: %q, want %q", c.config.Profiles, c.beside, got, c.want)
+		}
 	}
 }

@@ -80,7 +80,7 @@ func (d Dirs) Prepare(c policy.Config) (notes []Note, err error) {
 		return nil, err
 	}
 	if c.ForwardsPorts() {
-		if err := d.MarkForwarding(true); err != nil {
+		if err := d.MarkForwarding(c, false); err != nil {
 			return nil, err
 		}
 	}
