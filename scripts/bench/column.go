@@ -10,9 +10,9 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"berth/test/labs"
 )
@@ -28,10 +28,10 @@ const (
 
 // A column is one way to run a command on the host.
 type column struct {
-	ctx     context.Context
-	name    string
-	started string   // what its parent's arguments, and the number of that one's parent, look like: a regular expression
-	args    []string // of ssh, before the command
+	ctx       context.Context
+	name      string
+	transport string   // of berth's, which the record of its sessions has; "": without berth
+	args      []string // of ssh, before the command
 }
 
 func (c column) command(options ...string) *exec.Cmd {
@@ -39,16 +39,27 @@ func (c column) command(options ...string) *exec.Cmd {
 	return exec.CommandContext(c.ctx, "ssh", append(slices.Clone(c.args), options...)...)
 }
 
-// checkTransport fails when a command of the column is not started by what should
-// start it: `auto` would use the other transport as well, and say nothing.
-func (c column) checkTransport() error {
-	// What an exec starts has no parent in the container.
-	out, err := c.command(`{ tr '\0' ' ' </proc/$PPID/cmdline; grep PPid: /proc/$PPID/status; } 2>/dev/null; true`).Output()
-	if err != nil {
+// checkTransport fails when a command of the column goes another way than it should: `auto` would use
+// the other transport as well, and say nothing.
+func (c column) checkTransport(lab *labs.Lab) error {
+	mark := ": the column " + c.name
+	if err := c.command(mark).Run(); err != nil {
 		return fmt.Errorf("%s does not work: %w: %s", c.name, err, words(err))
 	}
-	if !regexp.MustCompile(c.started).Match(out) {
-		return fmt.Errorf("%s is something else: its commands are started by %q", c.name, out)
+	transport := ""
+	for end := time.Now().Add(10 * time.Second); c.transport != "" && transport == "" && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		id := ""
+		for _, line := range lab.Record() { // which another process writes
+			if line.Fields["command"] == mark {
+				id = line.Fields["id"]
+			}
+			if line.Event == "started" && line.Fields["id"] == id {
+				transport = line.Fields["transport"]
+			}
+		}
+	}
+	if transport != c.transport {
+		return fmt.Errorf("%s is something else: its transport is %q", c.name, transport)
 	}
 	return nil
 }

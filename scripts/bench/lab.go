@@ -43,7 +43,8 @@ func raiseWith(config string) (*labs.Lab, error) {
 // prepare gives the lab's sshd two more ports, each with a ForceCommand of its
 // own (the exec transport's program; the seed's script), and an account without
 // berth, and returns the columns.
-func prepare(ctx context.Context, lab string) ([]column, error) {
+func prepare(ctx context.Context, l *labs.Lab) ([]column, error) {
+	lab := l.Dir
 	keys, err := filepath.Glob(filepath.Join(lab, "keys", "*.pub"))
 	if err != nil || len(keys) == 0 {
 		return nil, fmt.Errorf("no public keys in %s/keys (%v)", lab, err)
@@ -98,18 +99,18 @@ kill -HUP "$(cat "$lab/sshd.pid")"
 	base := []string{"-F", filepath.Join(lab, "ssh_config"), "-o", "HostKeyAlias=lab", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
 		// Clients of 9.5 and later send keys in a rhythm of 20 ms.
 		"-o", "IgnoreUnknown=ObscureKeystrokeTiming", "-o", "ObscureKeystrokeTiming=no"}
-	with := func(name, started string, more ...string) column {
-		return column{ctx: ctx, name: name, started: started, args: append(base[:len(base):len(base)], append(more, "alice")...)}
+	with := func(name, transport string, more ...string) column {
+		return column{ctx: ctx, name: name, transport: transport, args: append(base[:len(base):len(base)], append(more, "alice")...)}
 	}
 	bencher := []string{"-o", "User=bencher"}
 	columns := []column{
-		with("plain", `^sshd: bencher`, bencher...),
-		with("direct", `/(berth-guest session -|berth-init watch) .*PPid:\t[1-9]`, "-o", "User=alice"),
-		with("exec", `/(berth-guest session [0-9]|berth-init watch ).*PPid:\t0\n`, "-o", fmt.Sprintf("Port=%d", ports[0])),
-		with("CLI", `^$`, append(bencher, "-o", fmt.Sprintf("Port=%d", ports[1]))...),
+		with("plain", "", bencher...),
+		with("direct", "direct", "-o", "User=alice"),
+		with("exec", "exec", "-o", fmt.Sprintf("Port=%d", ports[0])),
+		with("CLI", "", append(bencher, "-o", fmt.Sprintf("Port=%d", ports[1]))...),
 	}
 	for _, c := range columns {
-		if err := c.checkTransport(); err != nil {
+		if err := c.checkTransport(l); err != nil {
 			return nil, err
 		}
 	}

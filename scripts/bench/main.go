@@ -61,7 +61,7 @@ func run(ctx context.Context, quick bool, to io.Writer) error {
 	}
 	defer lab.Down()
 	b := &bench{quick: quick, lab: lab.Dir}
-	if b.direct, err = prepare(ctx, lab.Dir); err != nil {
+	if b.direct, err = prepare(ctx, lab); err != nil {
 		return err
 	}
 	closeAll, err := b.share()
