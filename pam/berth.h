@@ -114,6 +114,8 @@ int berth_open_root(int at, const char *name);
  * and not long ago: a directory server's changes are seen some time later. */
 struct stat;
 int berth_fresh(const struct stat *made, const char *const *sources);
+/* Whether both are of one file. */
+int berth_same(const struct stat *a, const struct stat *b);
 
 /* close(2) that leaves errno as it is, of a descriptor or -1. */
 void berth_shut(int fd);

@@ -56,18 +56,22 @@ int berth_fresh(const struct stat *made, const char *const *sources)
 	return 1;
 }
 
-/* What the connection keeps. */
+int berth_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* What the connection keeps, and what file it was. */
 struct kept {
 	int fd;
-	dev_t device;
-	ino_t inode;
+	struct stat file;
 };
 
 /* Whether it is still open: the calling program may have closed it and used its number again. */
 static int is_there(const struct kept *k)
 {
 	struct stat st;
-	return fstat(k->fd, &st) == 0 && st.st_dev == k->device && st.st_ino == k->inode;
+	return fstat(k->fd, &st) == 0 && berth_same(&st, &k->file);
 }
 
 static void let_go(pam_handle_t *pamh, void *data, int status)
@@ -86,7 +90,7 @@ int berth_keep(pam_handle_t *pamh, const char *name, int fd)
 	struct stat st;
 	struct kept *k = fd >= 0 && fstat(fd, &st) == 0 ? malloc(sizeof *k) : NULL;
 	if (k)
-		*k = (struct kept){ fd, st.st_dev, st.st_ino };
+		*k = (struct kept){ fd, st };
 	int result = pam_set_data(pamh, name, k, k ? let_go : NULL);
 	if (fd < 0 || (k && result == PAM_SUCCESS))
 		return 0;

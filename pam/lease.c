@@ -160,7 +160,7 @@ static int lock(int fd, long end)
 static int is_lease(int fd, int directory)
 {
 	struct stat a, b;
-	return fstat(fd, &a) == 0 && fstatat(directory, LEASE, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	return fstat(fd, &a) == 0 && fstatat(directory, LEASE, &b, AT_SYMLINK_NOFOLLOW) == 0 && berth_same(&a, &b);
 }
 
 int berth_lease_current(int fd, uid_t uid)

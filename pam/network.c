@@ -91,11 +91,6 @@ static pid_t listener(const struct place *p)
 	return peer.pid;
 }
 
-static int same(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
 /* Whether the process with the /proc directory proc has the container's directory where a
  * keeper has it. Root of the container chooses what lies on the way there, so the look-up
  * never leaves the process's own root. */
@@ -105,7 +100,7 @@ static int is_container(int proc, const struct place *p)
 	struct stat ours, its;
 	int root = openat(proc, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int seen = root < 0 ? -1 : (int)syscall(SYS_openat2, root, SERVE, &how, sizeof how);
-	int yes = seen >= 0 && fstat(seen, &its) == 0 && fstat(p->directory, &ours) == 0 && same(&ours, &its);
+	int yes = seen >= 0 && fstat(seen, &its) == 0 && fstat(p->directory, &ours) == 0 && berth_same(&ours, &its);
 	if (seen >= 0 && !yes)
 		errno = EPERM;
 	berth_shut(seen);
@@ -137,13 +132,13 @@ static int enter(int network)
 
 	if (fstat(network, &target) != 0 || stat(OWN_NETWORK, &own) != 0)
 		return -1;
-	if (same(&target, &own) || (stat(FIRST_NETWORK, &first) == 0 && same(&target, &first))) {
+	if (berth_same(&target, &own) || (stat(FIRST_NETWORK, &first) == 0 && berth_same(&target, &first))) {
 		errno = EXDEV;
 		return -1;
 	}
 	if (setns(network, CLONE_NEWNET) != 0 || stat(OWN_NETWORK, &own) != 0)
 		return -1;
-	if (!same(&target, &own)) {
+	if (!berth_same(&target, &own)) {
 		errno = ESTALE;
 		return -1;
 	}

@@ -21,15 +21,7 @@ func TestIdleOnly(t *testing.T) {
 	}
 	before := id()
 	l.Exec(t, "sed", "-i", `/^\[container\]$/a pids_limit = 12345`, "/etc/berth/berth.toml")
-	socket := t.TempDir() + "/master"
-	master := l.SSH("alice", "-M", "-S", socket, "-N")
-	if err := master.Start(); err != nil {
-		t.Fatal(err)
-	}
-	labs.Eventually(t, labs.Patience, func() (bool, string) {
-		r := labs.Finish(l.SSH("alice", "-S", socket, "-O", "check"))
-		return r.Status == 0, fmt.Sprintf("%+v", r)
-	})
+	socket, hangUp := l.Master(t, "alice")
 	r := l.Try("berth", "up", "--recreate", "--idle-only")
 	if r.Status == 0 || !strings.Contains(r.Out, "pids_limit") || !strings.Contains(r.Err, "has a client that is connected and stays as it is") {
 		t.Errorf("with a client: %+v", r)
@@ -40,8 +32,7 @@ func TestIdleOnly(t *testing.T) {
 	if r := labs.Finish(l.SSH("alice", "-S", socket, "echo goes on")); r.Out != "goes on\n" {
 		t.Errorf("her session: %+v", r)
 	}
-	_ = master.Process.Kill()
-	_ = master.Wait()
+	hangUp()
 	labs.Eventually(t, labs.Patience, func() (bool, string) {
 		r = l.Try("berth", "up", "--recreate", "--idle-only")
 		return r.Status == 0, fmt.Sprintf("%+v", r)

@@ -196,20 +196,5 @@ const greeting = "inside\n0 bytes\n"
 // greeter is a service of this host that says "outside".
 func greeter(t testing.TB, network, address string) string {
 	t.Helper()
-	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(conn, "outside\n")
-			conn.Close()
-		}
-	}()
-	return l.Addr().String()
+	return labs.Greeter(t, network, address, "outside")
 }

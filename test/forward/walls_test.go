@@ -3,10 +3,7 @@
 package forward
 
 import (
-	"fmt"
 	"os/exec"
-	"path"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -22,24 +19,12 @@ type master struct {
 
 func (l lab) master(t *testing.T, user string) master {
 	t.Helper()
-	m := master{l, user, filepath.Join(t.TempDir(), "master")}
-	background(t, l.SSH(user, "-M", "-S", m.socket, "-N"))
-	labs.Eventually(t, patience, func() (bool, string) {
-		r := labs.Finish(l.SSH(user, "-S", m.socket, "-O", "check"))
-		return r.Status == 0, fmt.Sprintf("%+v", r)
-	})
-	return m
+	socket, _ := l.Master(t, user)
+	return master{l, user, socket}
 }
 
 func (m master) run(args ...string) labs.Result {
 	return labs.Finish(m.SSH(m.user, append([]string{"-S", m.socket}, args...)...))
-}
-
-// containerOf is the name of the user's container.
-func (l lab) containerOf(t *testing.T, user string) string {
-	t.Helper()
-	target := l.Exec(t, "sh", "-c", `readlink "/var/lib/berth/users/$1" || readlink /var/lib/berth/users/any`, "sh", l.UID(t, user))
-	return path.Base(strings.TrimSpace(target))
 }
 
 // oneLine is what a user reads whose session is refused.
@@ -73,7 +58,7 @@ func TestContainerAnew(t *testing.T) {
 		if l.name == "user" {
 			end = []string{"rm", "-f"}
 		}
-		if out, err := exec.Command("docker", append(end, l.containerOf(t, "alice"))...).CombinedOutput(); err != nil {
+		if out, err := exec.Command("docker", append(end, l.ContainerOf(t, "alice"))...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 		if l.name == "user" { // elsewhere the session would start the container again

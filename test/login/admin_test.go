@@ -5,7 +5,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -58,7 +57,7 @@ func TestExplain(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	l.run(t, "alice", "true")
-	if got := l.containerOf(t, "alice"); got != e.Container {
+	if got := l.ContainerOf(t, "alice"); got != e.Container {
 		t.Errorf("alice is in %s, and berth explain says %s", got, e.Container)
 	}
 	line := "\nmode                     = \"user\"  # " + at(`mode = "user"`) + "\n"
@@ -100,12 +99,8 @@ func (l *Lab) awaitSessions(t *testing.T, n int) (all []listed) {
 // multiplexed opens a connection that sessions of user can share, and returns what a client needs to use it.
 func (l *Lab) multiplexed(t *testing.T, user string) (option string) {
 	t.Helper()
-	option = "ControlPath=" + filepath.Join(t.TempDir(), "c")
-	if r := finish(l.SSH(user, "-o", option, "-M", "-N", "-f")); r.Status != 0 {
-		t.Fatalf("master: %+v", r)
-	}
-	t.Cleanup(func() { finish(l.SSH(user, "-o", option, "-O", "exit")) })
-	return option
+	socket, _ := l.Master(t, user)
+	return "ControlPath=" + socket
 }
 
 // Each open session is listed with what it is for; those of one connection have its id in common.
@@ -130,7 +125,7 @@ func TestSessions(t *testing.T) {
 		}
 		connection[s.User] = id
 	}
-	base, own := " default "+l.Container(t), " own "+l.containerOf(t, "alice")
+	base, own := " default "+l.Container(t), " own "+l.ContainerOf(t, "alice")
 	for want, n := range map[string]int{
 		`bob "" tty true` + base: 1, `bob "cat # without a terminal" tty false` + base: 1, `alice "cat # shared" tty false` + own: 2,
 	} {

@@ -178,12 +178,7 @@ func TestManyAtOnce(t *testing.T) {
 
 // Channels of one connection are sessions of their own.
 func TestMultiplexed(t *testing.T) {
-	control := filepath.Join(t.TempDir(), "c")
-	master := lab.SSH("alice", "-o", "ControlPath="+control, "-M", "-N", "-f")
-	if r := finish(master); r.Status != 0 {
-		t.Fatalf("master: %+v", r)
-	}
-	defer func() { finish(lab.SSH("alice", "-o", "ControlPath="+control, "-O", "exit")) }()
+	control, _ := lab.Master(t, "alice")
 	for i := range 5 {
 		r := finish(lab.SSH("alice", "-o", "ControlPath="+control, fmt.Sprintf("echo %d; exit %d", i, i)))
 		if r.Status != i || r.Out != fmt.Sprintf("%d\n", i) {

@@ -61,7 +61,7 @@ func TestContainerHealed(t *testing.T) {
 		}
 	}
 	logsIn("at first")
-	name := l.containerOf(t, "alice")
+	name := l.ContainerOf(t, "alice")
 	for _, state := range []string{"pause", "stop", "kill"} {
 		if userMode && state == "pause" {
 			continue

@@ -12,27 +12,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"berth/test/labs"
 )
 
 // greeter is a service of the host that says one word to whoever connects.
-func greeter(t *testing.T, network, address string) net.Listener {
+func greeter(t *testing.T, network, address string) string {
 	t.Helper()
-	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(conn, "reached\n")
-			conn.Close()
-		}
-	}()
-	return l
+	return labs.Greeter(t, network, address, "reached")
 }
 
 // dialForward returns what a client hears that connects by a forward which ssh offers at
@@ -69,7 +56,7 @@ func dialForward(t *testing.T, ssh *exec.Cmd, network, address string) string {
 // Nothing of the host is in reach by way of ssh itself. Each way works for admin,
 // who is no user of the gateway, on the same host and by the same client.
 func noForwarding(t *testing.T) {
-	tcp := greeter(t, "tcp", "127.0.0.1:0").Addr().String()
+	tcp := greeter(t, "tcp", "127.0.0.1:0")
 	service := lab.Path("greeter")
 	greeter(t, "unix", service)
 	if err := os.Chmod(service, 0o777); err != nil {

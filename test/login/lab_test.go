@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -74,13 +73,6 @@ func runAll(m *testing.M) int {
 func newLab(t *testing.T, config string) *Lab {
 	t.Helper()
 	return &Lab{labs.New(t, config)}
-}
-
-// containerOf is the name of the container that user logs in to.
-func (l *Lab) containerOf(t *testing.T, user string) string {
-	t.Helper()
-	target := l.Exec(t, "sh", "-c", `readlink "/var/lib/berth/users/$1" || readlink /var/lib/berth/users/any`, "sh", l.UID(t, user))
-	return path.Base(strings.TrimSpace(target))
 }
 
 // docker runs the engine's own client, which must succeed.

@@ -58,5 +58,5 @@ func TestForwardingNeedsTheHook(t *testing.T) {
 func (l *Lab) pidOfContainer(t *testing.T, user string) string {
 	t.Helper()
 	engine := strings.TrimSpace(l.Exec(t, "berth", "config", "engine.socket"))
-	return strings.TrimSpace(l.Exec(t, "docker", "-H", "unix://"+engine, "inspect", "-f", "{{.State.Pid}}", l.containerOf(t, user)))
+	return strings.TrimSpace(l.Exec(t, "docker", "-H", "unix://"+engine, "inspect", "-f", "{{.State.Pid}}", l.ContainerOf(t, user)))
 }

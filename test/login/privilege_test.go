@@ -116,7 +116,7 @@ func TestContainerIsHardened(t *testing.T) {
 		paths = append(paths, "/run/berth/lifeline") // what one has that the engine may start sessions in
 	}
 	for _, path := range paths {
-		closed[path] = func() Result { return finish(exec.Command("docker", "exec", lab.containerOf(t, "alice"), "ls", path)) }
+		closed[path] = func() Result { return finish(exec.Command("docker", "exec", lab.ContainerOf(t, "alice"), "ls", path)) }
 	}
 	for path, owner := range closed {
 		if r := owner(); r.Status != 0 {

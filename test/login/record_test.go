@@ -79,8 +79,7 @@ func TestRecordOfDeaths(t *testing.T) {
 func TestRecordOfAFallback(t *testing.T) {
 	l := newLab(t, "transport = \"auto\"\n")
 	// On a connection that is there, where no PAM starts the container.
-	path := t.TempDir() + "/master"
-	l.master(t, "alice", path)
+	path, _ := l.Master(t, "alice")
 	if r := finish(l.SSH("alice", "-S", path, "true")); r.Status != 0 { // PAM has done its work by now
 		t.Fatalf("%+v", r)
 	}
@@ -101,30 +100,12 @@ func TestRecordOfAFallback(t *testing.T) {
 	}
 }
 
-// master opens a connection for sessions with -S path, until the test ends.
-func (l *Lab) master(t *testing.T, user, path string) {
-	t.Helper()
-	cmd := l.SSH(user, "-M", "-S", path, "-N")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	eventually(t, patience, func() (bool, string) {
-		r := finish(l.SSH(user, "-S", path, "-O", "check"))
-		return r.Status == 0, fmt.Sprintf("%+v", r)
-	})
-}
-
 // A user who opens sessions as fast as they can does not fill the log; how many were
 // left out is said.
 func TestRecordOfMany(t *testing.T) {
 	dir := "/var/lib/berth/sessions/" + lab.UID(t, "erin")
 	lab.run(t, "erin", "true")
-	path := t.TempDir() + "/master"
-	lab.master(t, "erin", path)
+	path, _ := lab.Master(t, "erin")
 	const sessions = 20
 	for i := range sessions {
 		// As though the others had been opened just now.
@@ -237,7 +218,7 @@ func TestJournal(t *testing.T) {
 	if err := syscall.Kill(v.helper, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	want(map[string]string{"BERTH_EVENT": "started", "PRIORITY": "6", "BERTH_CONTAINER": l.containerOf(t, "alice"), "BERTH_ID": id})
+	want(map[string]string{"BERTH_EVENT": "started", "PRIORITY": "6", "BERTH_CONTAINER": l.ContainerOf(t, "alice"), "BERTH_ID": id})
 	want(map[string]string{"BERTH_EVENT": "ended", "PRIORITY": "6", "BERTH_STATUS": "4", "BERTH_ID": id, "BERTH_REASON": "exit"})
 	killed := want(map[string]string{"BERTH_EVENT": "requested"})["BERTH_ID"]
 	want(map[string]string{"BERTH_EVENT": "started"})

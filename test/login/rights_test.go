@@ -67,7 +67,7 @@ var rights = map[string]right{
 	"see the host's files":     no("admin", func(t *testing.T, who string) (bool, any) { return command("ls "+lab.Path("log"))(t, who) }),
 	"see the host's processes": no("admin", processOf("admin")),
 	"connect to anything over the network": no("admin", func(t *testing.T, who string) (bool, any) {
-		address := strings.Replace(greeter(t, "tcp", "127.0.0.1:0").Addr().String(), ":", "/", 1)
+		address := strings.Replace(greeter(t, "tcp", "127.0.0.1:0"), ":", "/", 1)
 		return command("bash -c 'exec 3<>/dev/tcp/"+address+" && grep reached <&3'")(t, who)
 	}),
 	"forward a port or an ssh agent":                     {"no", noForwarding},

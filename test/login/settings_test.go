@@ -57,7 +57,7 @@ func TestOtherRuntime(t *testing.T) {
 		if want := fmt.Sprintf("alice\n%s\nCapBnd:00000000000000e0\nNoNewPrivs:1\nSeccomp:2\n", l.UID(t, "alice")); r.Out != want {
 			t.Errorf("%s: %+v, want %q", transport, r, want)
 		}
-		out, err := exec.Command("docker", "-H", "unix://"+e.Socket, "inspect", "-f", "{{.HostConfig.Runtime}}", l.containerOf(t, "alice")).CombinedOutput()
+		out, err := exec.Command("docker", "-H", "unix://"+e.Socket, "inspect", "-f", "{{.HostConfig.Runtime}}", l.ContainerOf(t, "alice")).CombinedOutput()
 		if err != nil || string(out) != "crun\n" {
 			t.Errorf("%s, %v", out, err)
 		}

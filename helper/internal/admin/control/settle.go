@@ -15,12 +15,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 
 	"berth/helper/internal/admin/mounts"
 	"berth/helper/internal/link/paths"
+	"berth/helper/internal/link/threads"
 
 	"golang.org/x/sys/unix"
 )
@@ -158,25 +158,19 @@ func (k Keeper) remount(pid int, limit int64) error {
 	if again, err := k.Count(); err != nil || again.PID != pid {
 		return fmt.Errorf("the container was restarted meanwhile: %w", errors.Join(err, unix.ESRCH))
 	}
-	done := make(chan error)
-	go func() {
-		// This thread stays in the container's namespace, and ends with the goroutine. Go keeps only the first
-		// one, asleep: what asks about this process must not ask about that thread.
-		runtime.LockOSThread()
+	return threads.Apart(func() error {
 		err := unix.Unshare(unix.CLONE_FS)
 		if err == nil {
 			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS)
 		}
 		if err != nil {
-			done <- err
-			return
+			return err
 		}
 		const flags = unix.MS_REMOUNT | unix.MS_NOSUID | unix.MS_NOEXEC
 		terminals := unix.Mount("", "/dev/pts", "", flags, options+",max="+strconv.FormatInt(limit, 10))
 		processes := unix.Mount("", "/proc", "", flags|unix.MS_NODEV, "hidepid=2,gid=0")
-		done <- errors.Join(wrap("/dev/pts", terminals), wrap("/proc", processes))
-	}()
-	return <-done
+		return errors.Join(wrap("/dev/pts", terminals), wrap("/proc", processes))
+	})
 }
 
 func wrap(path string, err error) error {

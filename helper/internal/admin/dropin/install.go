@@ -10,8 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
+	"berth/helper/internal/admin/hostfiles"
 	"berth/helper/internal/admin/sshdcheck"
 	"berth/helper/internal/policy"
 )
@@ -90,12 +92,7 @@ func (i Installer) isOurs(path, have string) bool {
 
 // forwardsLess reports whether somebody may forward less than berth.toml says.
 func forwardsLess(r sshdcheck.Report) bool {
-	for _, p := range r.Problems {
-		if p.Forwards {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.Problems, func(p sshdcheck.Problem) bool { return p.Forwards })
 }
 
 func old(path string) string { return path + ".berth-old" }
@@ -144,11 +141,7 @@ func (i Installer) remember() error {
 	if err := os.MkdirAll(filepath.Dir(i.Written), 0o755); err != nil {
 		return err
 	}
-	next := i.Written + ".new"
-	if err := write(next, i.Host.Wanted); err != nil {
-		return err
-	}
-	return os.Rename(next, i.Written)
+	return hostfiles.ReplaceFile(i.Written, []byte(i.Host.Wanted))
 }
 
 // write makes a file that only root can write.

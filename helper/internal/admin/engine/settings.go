@@ -150,7 +150,8 @@ var settings = []setting{
 			return joinTable(others)
 		},
 		flags: flag("--sysctl", func(p policy.Policy) string { return shmAll + "=" + sharedPages(p) })},
-	// On a host, too, ports below this are root's alone: who has that of a name server answers the others' questions.
+	// As on a host, only root may listen below this: a user who had the port of a name server could answer the
+	// others' look-ups.
 	// In a container of one's own they may stay the user's, as the engine has it. Not compared, like the next one.
 	{name: "ports", fixed: true,
 		apply: func(p policy.Policy, d *description) {

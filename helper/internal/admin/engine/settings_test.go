@@ -286,7 +286,8 @@ func TestRunCommand(t *testing.T) {
 	got := RunCommand(p)
 	want := "docker run --detach --init=false --runtime crun --userns host --name berth --hostname berth --user 0:0 --workdir / " +
 		"--network none --dns 192.0.2.1 --dns 192.0.2.2 --restart always --cap-drop ALL --cap-add KILL --cap-add SETGID --cap-add SETUID " +
-		"--security-opt no-new-privileges --security-opt seccomp=/etc/berth/seccomp.json --read-only --sysctl kernel.shmall=" + sharedPages(p) + " --sysctl net.ipv4.ip_unprivileged_port_start=1024 --sysctl net.ipv6.conf.lo.disable_ipv6=0 --shm-size 67108864 --tmpfs /run:mode=0755,noexec,nosuid,nodev,size=16m " +
+		"--security-opt no-new-privileges --security-opt seccomp=/etc/berth/seccomp.json --read-only --sysctl kernel.shmall=" + sharedPages(p) +
+		" --sysctl net.ipv4.ip_unprivileged_port_start=1024 --sysctl net.ipv6.conf.lo.disable_ipv6=0 --shm-size 67108864 --tmpfs /run:mode=0755,noexec,nosuid,nodev,size=16m " +
 		"--tmpfs /tmp:mode=1777,exec,nosuid,nodev,size=256m --tmpfs /var/tmp:mode=1777,exec,nosuid,nodev,size=256m " +
 		"--mount type=bind,source=/usr/libexec/berth/guest,target=/usr/libexec/berth,readonly " +
 		"--mount type=bind,source=/var/lib/berth/lifeline,target=/run/berth/lifeline " +

@@ -8,9 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 
+	"berth/helper/internal/link/threads"
 	"berth/helper/internal/policy"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +36,7 @@ func (d Dirs) MarkForwarding(c policy.Config, beside bool) error {
 		// An error does no harm: it only saves logins the time to make one of their own.
 		_ = makeEmptyNetwork(d.EmptyNetwork)
 		if err = makeSharedDir(d.State); err == nil {
-			err = replaceFile(d.ForwardingFile(), text)
+			err = ReplaceFile(d.ForwardingFile(), text)
 		}
 	} else if err = os.Remove(d.ForwardingFile()); errors.Is(err, fs.ErrNotExist) {
 		err = nil
@@ -61,16 +61,12 @@ func makeEmptyNetwork(path string) error {
 	if err := unix.Fstatfs(int(file.Fd()), &st); err != nil || st.Type == unix.NSFS_MAGIC {
 		return err
 	}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked, so the thread ends with this function
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			err = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
+	return threads.Apart(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
 		}
-		done <- err
-	}()
-	return <-done
+		return unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
+	})
 }
 
 // WrittenDropIn is a copy of sshd's drop-in as berth wrote it last.

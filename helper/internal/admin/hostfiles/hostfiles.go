@@ -157,7 +157,7 @@ func (d Dirs) PrepareUser(p policy.Policy, uid uint32) error {
 	}
 	text, err := rootfile.Read(record.Path(d.Names, uid))
 	if err == nil {
-		err = replaceFile(record.Path(names, uid), text)
+		err = ReplaceFile(record.Path(names, uid), text)
 	}
 	if err != nil {
 		return fmt.Errorf("names: %w", err)
@@ -248,15 +248,15 @@ func makeSharedDir(dir string) error {
 }
 
 func writeRules(r rules.Rules, path string) error {
-	if err := replaceFile(path, []byte(strings.Join(r.Words(), "\n")+"\n")); err != nil {
+	if err := ReplaceFile(path, []byte(strings.Join(r.Words(), "\n")+"\n")); err != nil {
 		return fmt.Errorf("rules: %w", err)
 	}
 	return nil
 }
 
-// replaceFile replaces a file at once: who reads it reads the old one or the new. The directory may be one in
+// ReplaceFile replaces a file at once: who reads it reads the old one or the new. The directory may be one in
 // which a container's root can write, too, so nothing that is there is followed.
-func replaceFile(path string, text []byte) error {
+func ReplaceFile(path string, text []byte) error {
 	next := path + ".new"
 	_ = os.Remove(next)
 	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)

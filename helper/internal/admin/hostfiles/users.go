@@ -166,7 +166,7 @@ func (d Dirs) Drain(drained bool, words string) error {
 	for _, dir := range append([]string{d.State}, dirs...) {
 		path := filepath.Join(dir, paths.Drain)
 		if drained {
-			err = errors.Join(err, replaceFile(path, []byte(words+"\n")))
+			err = errors.Join(err, ReplaceFile(path, []byte(words+"\n")))
 		} else if rerr := os.Remove(path); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 			err = errors.Join(err, rerr)
 		}
@@ -184,7 +184,7 @@ func (d Dirs) copyDrained(dir string) error {
 		return nil
 	}
 	if err == nil {
-		err = replaceFile(filepath.Join(dir, paths.Drain), text)
+		err = ReplaceFile(filepath.Join(dir, paths.Drain), text)
 	}
 	if err != nil {
 		return fmt.Errorf("drain: %w", err)

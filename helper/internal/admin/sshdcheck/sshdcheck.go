@@ -84,7 +84,7 @@ type Problem struct {
 	Evidence string   // what sshd or the stack says
 	Remedy   string   // what to do
 	Forwards bool     // it is about forwarding
-	Profiles []string // of the users whom it concerns; set if Forwards
+	Profiles []string // whose users it concerns; only where Forwards is set
 	Minor    bool     // users are confined all the same
 	NoLogins bool     // users get no session
 }

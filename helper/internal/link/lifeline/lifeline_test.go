@@ -202,7 +202,7 @@ func TestReady(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, a.Guest(), err)
 		}
 	}
-	// Without the rest the frame is that of before.
+	// With nothing else in it, it is what older versions send.
 	if body := (Guest{TakesID: true}).Pack(); !bytes.Equal(body, []byte("\x00\x00\x00\x08takes=id")) {
 		t.Errorf("%q", body)
 	}

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package threads has the Go runtime take its threads early. It makes one when it sees
-// fit, and the process dies when the kernel refuses it: because the container is at
-// its limit of processes, or the user at theirs.
+// Package threads is about the threads that the Go runtime makes when it sees fit.
 package threads
 
 import (
@@ -10,7 +8,9 @@ import (
 	"sync"
 )
 
-// Make makes n threads, which are idle from then on and serve what comes.
+// Make makes n threads, which are idle from then on and serve what comes. Without it the process
+// dies when the kernel refuses one later: because the container is at its limit of processes, or
+// the user at theirs.
 func Make(n int) {
 	var all, done sync.WaitGroup
 	all.Add(n)
@@ -23,4 +23,16 @@ func Make(n int) {
 		})
 	}
 	done.Wait()
+}
+
+// Apart runs do on a thread that goes wherever do takes it, into another namespace for example, and
+// ends with it. Go only puts the process's first thread to sleep, for good: what asks the kernel
+// about this process must not ask about that one (/proc/self), but about /proc/thread-self.
+func Apart(do func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		done <- do()
+	}()
+	return <-done
 }
